@@ -41,8 +41,15 @@ export interface ObjectSet {
   list(kind: string, namespace?: string): readonly KubeObject[];
   get(kind: string, namespace: string | undefined, name: string): KubeObject | undefined;
   /** Kinds that could not be read and why, so that "absent" and "not allowed to see" are told apart. */
-  readonly unreadable: ReadonlyMap<string, string>;
+  readonly unreadable: ReadonlyMap<string, Unreadable>;
   readonly size: number;
+}
+
+/** Why the objects of a kind are not in a set. `message` is localised. */
+export interface Unreadable {
+  /** `unknown`: the API server does not know the kind (its CRD is missing). */
+  reason: 'unknown' | 'forbidden' | 'failed';
+  message: string;
 }
 
 /** A Milvus release in a cluster. */

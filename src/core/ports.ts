@@ -106,6 +106,8 @@ export interface Helm {
   release(namespace: string, name: string, signal?: AbortSignal): Promise<HelmRelease | undefined>;
   /** Renders the upgrade against the cluster without writing; returns the manifest it would apply. */
   dryRun(upgrade: HelmUpgrade, signal?: AbortSignal): Promise<string>;
+  /** The manifest that is installed now. */
+  manifest(namespace: string, name: string, signal?: AbortSignal): Promise<string>;
   /** Upgrades and returns the new revision; does not wait for the roll-out. */
   upgrade(upgrade: HelmUpgrade, signal?: AbortSignal): Promise<number>;
 }
@@ -167,6 +169,20 @@ export type CertificateMaker = (request: {
   days: number;
 }) => Promise<{ certificate: string; key: string; ca: string }>;
 
+/** What is known of a TLS Secret. The private key never leaves the function that reads it. */
+export interface TlsSecret {
+  name: string;
+  state: 'present' | 'missing' | 'forbidden';
+  /** `kubernetes.io/tls` for a Secret that an Ingress can use. */
+  type?: string;
+  /** PEM of the certificate and its chain. */
+  certificate?: string;
+  /** PEM of the CA that clients must trust, where the Secret carries it as `ca.crt`. */
+  ca?: string;
+  /** Whether the key in the Secret belongs to the certificate; absent when either could not be parsed. */
+  keyMatches?: boolean;
+}
+
 /** What `plan()` and `status()` know besides the objects. */
 export interface Facts {
   release: MilvusRelease;
@@ -174,6 +190,9 @@ export interface Facts {
   helm?: HelmRelease;
   /** Present once looked up. */
   dns?: DnsAnswer;
+  /** The Secret that the intent or the Ingress names, once read. */
+  tlsSecret?: TlsSecret;
+  /** Absent when gcloud is not installed or could not tell. */
   addresses?: readonly GlobalAddress[];
   /** Result of the last connection test of this release. */
   lastProbe?: ProbeReport;

@@ -41,10 +41,10 @@ describe('createObjectSet', () => {
   });
 
   it('does not change when the map of unreadable kinds does', () => {
-    const unreadable = new Map([['Ingress', 'forbidden']]);
+    const unreadable = new Map([['Ingress', { reason: 'forbidden' as const, message: 'not allowed' }]]);
     const set = createObjectSet([], unreadable);
     unreadable.clear();
-    expect(set.unreadable.get('Ingress')).toBe('forbidden');
+    expect(set.unreadable.get('Ingress')?.reason).toBe('forbidden');
     expect(createObjectSet([]).unreadable.size).toBe(0);
   });
 });

@@ -1,17 +1,17 @@
-import type { KubeObject, ObjectSet } from '../model.ts';
+import type { KubeObject, ObjectSet, Unreadable } from '../model.ts';
 
-const nobody: ReadonlyMap<string, string> = new Map<string, string>();
+const nobody: ReadonlyMap<string, Unreadable> = new Map<string, Unreadable>();
 
 /**
  * Makes an immutable set of Kubernetes objects. Lists are ordered by namespace and name, so that everything computed
  * from the set is the same for the same objects, in whichever order they arrived. Of two objects with the same kind,
  * namespace and name (one object in two served versions) the first is kept.
  *
- * @param unreadable kinds that could not be read, each with the reason in words for people.
+ * @param unreadable kinds that could not be read, each with the reason.
  */
 export function createObjectSet(
   objects: Iterable<KubeObject>,
-  unreadable: ReadonlyMap<string, string> = nobody,
+  unreadable: ReadonlyMap<string, Unreadable> = nobody,
 ): ObjectSet {
   const kinds = new Map<string, Map<string, KubeObject>>();
   let size = 0;

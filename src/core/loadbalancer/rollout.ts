@@ -1,0 +1,89 @@
+import type { KubeObject, MilvusRelease, ObjectSet } from '../model.ts';
+import { field, isRecord, textField } from '../kube/fields.ts';
+
+/** A pod that serves gRPC clients. */
+export interface ServerPod {
+  name: string;
+  ready: boolean;
+  /** Why its container waits or ended, when it does not run. */
+  crash?: string;
+}
+
+/** How far the Deployments that serve gRPC clients have been rolled out. */
+export interface Rollout {
+  wanted: number;
+  /** Pods of the newest template that are ready. */
+  updated: number;
+  /** Every pod is of the newest template and ready, and no older one is left. */
+  complete: boolean;
+  /** When the newest progress was made (RFC 3339). */
+  since?: string;
+  crash?: { pod: string; message: string };
+}
+
+/** The pods behind the client Service, without those that are ending. */
+export function serverPods(objects: ObjectSet, release: MilvusRelease): ServerPod[] {
+  const selector = field(release.service, 'spec', 'selector');
+  if (!isRecord(selector) || Object.keys(selector).length === 0) return [];
+  return objects
+    .list('Pod', release.namespace)
+    .filter((pod) => pod.metadata.deletionTimestamp === undefined)
+    .filter((pod) => Object.entries(selector).every(([key, value]) => pod.metadata.labels?.[key] === value))
+    .map((pod) => ({ name: pod.metadata.name, ready: conditionIsTrue(pod, 'Ready'), ...crashOf(pod) }));
+}
+
+/** Reads the roll-out from the Deployments' status, as `kubectl rollout status` does (kubernetes/kubectl pkg/polymorphichelpers/rollout_status.go). */
+export function rolloutOf(objects: ObjectSet, release: MilvusRelease): Rollout {
+  const rollout: Rollout = { wanted: 0, updated: 0, complete: true };
+  for (const known of release.servers) {
+    const deployment = objects.get('Deployment', release.namespace, known.metadata.name) ?? known;
+    const status = (name: string): number => numberOf(field(deployment, 'status', name)) ?? 0;
+    const wanted = numberOf(field(deployment, 'spec', 'replicas')) ?? 1;
+    const updated = Math.min(status('updatedReplicas'), status('availableReplicas'));
+    const seen = status('observedGeneration') >= (deployment.metadata.generation ?? 0);
+    rollout.wanted += wanted;
+    rollout.updated += seen ? updated : 0;
+    if (!seen || updated < wanted || status('replicas') > status('updatedReplicas')) rollout.complete = false;
+    const conditions = field(deployment, 'status', 'conditions');
+    const progressing = Array.isArray(conditions)
+      ? (conditions as unknown[]).find((condition) => textField(condition, 'type') === 'Progressing')
+      : undefined;
+    const since = textField(progressing, 'lastUpdateTime');
+    if (since !== undefined && (rollout.since === undefined || since > rollout.since)) rollout.since = since;
+  }
+  const crashed = serverPods(objects, release).find((pod) => pod.crash !== undefined);
+  if (crashed?.crash !== undefined) rollout.crash = { pod: crashed.name, message: crashed.crash };
+  return rollout;
+}
+
+function conditionIsTrue(object: KubeObject, type: string): boolean {
+  const conditions = field(object, 'status', 'conditions');
+  if (!Array.isArray(conditions)) return false;
+  return (conditions as unknown[]).some(
+    (condition) => textField(condition, 'type') === type && textField(condition, 'status') === 'True',
+  );
+}
+
+function crashOf(pod: KubeObject): { crash?: string } {
+  const statuses = field(pod, 'status', 'containerStatuses');
+  if (!Array.isArray(statuses)) return {};
+  for (const container of statuses as unknown[]) {
+    const reason = textField(container, 'state', 'waiting', 'reason');
+    if (
+      reason === 'CrashLoopBackOff' ||
+      reason === 'ImagePullBackOff' ||
+      reason === 'ErrImagePull' ||
+      reason === 'CreateContainerConfigError'
+    ) {
+      const message =
+        textField(container, 'lastState', 'terminated', 'message') ??
+        textField(container, 'state', 'waiting', 'message');
+      return { crash: message === undefined ? reason : `${reason}: ${message.trim()}` };
+    }
+  }
+  return {};
+}
+
+function numberOf(value: unknown): number | undefined {
+  return typeof value === 'number' ? value : undefined;
+}
