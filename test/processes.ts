@@ -138,7 +138,9 @@ export function endOnSignals(): void {
   process.on('SIGHUP', () => {
     end(129);
   });
+  // The channel that test/node.mjs opens closes when that process is gone.
   process.on('disconnect', () => {
     end(143);
   });
+  process.channel?.unref();
 }
