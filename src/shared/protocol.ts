@@ -46,14 +46,21 @@ export interface StepRow {
   error?: string;
 }
 
+/** The plan, or the setup that carries it out. */
 export interface PlanView {
   title: string;
   steps: StepRow[];
   preflight: FindingRow[];
-  /** What the primary button does now; absent when there is nothing to apply. */
-  action?: { kind: 'apply' | 'cancel'; label: string; enabled: boolean; reason: string };
+  /** What happened or what is next, in a few words. */
+  summary: string;
+  running: boolean;
+  /** What the primary button does now; absent when there is nothing to do. `reason` says why it is not enabled. */
+  action?: { kind: 'apply' | 'cancel' | 'setUp'; label: string; enabled: boolean; reason: string };
+  /** Whether there are objects to export. */
+  exportable: boolean;
 }
 
+/** One stage of the connection test. */
 export interface ProbeStageRow {
   id: string;
   title: string;
@@ -62,6 +69,7 @@ export interface ProbeStageRow {
   detail: string;
 }
 
+/** The last connection test, or the one that runs. */
 export interface ConnectionView {
   /** Where and when it was tested, or that it was not yet. */
   summary: string;
@@ -70,45 +78,70 @@ export interface ConnectionView {
   running: boolean;
 }
 
+/** A ready piece of client code. */
 export interface Snippet {
   id: string;
   title: string;
   code: string;
 }
 
+/** How a headline is meant: it works, something is on its way, the user is needed, or nothing is to be said. */
+export type Tone = 'ok' | 'waiting' | 'blocked' | 'neutral';
+
+/** Words of the page that do not depend on the release. */
+export interface PanelLabels {
+  refresh: string;
+  stage: string;
+  since: string;
+  evidence: string;
+  changes: string;
+  interrupts: string;
+  undo: string;
+  showDiff: string;
+  exportManifests: string;
+  copy: string;
+  why: string;
+  expected: string;
+  actual: string;
+  fix: string;
+  working: string;
+}
+
 /** Everything the page shows. Absent parts are not shown. */
 export interface PanelState {
   title: string;
   where: string;
-  headline: { text: string; detail: string; tone: 'ok' | 'waiting' | 'blocked' | 'neutral' };
-  rollout: { title: string; summary: string; stages: StageRow[] };
+  headline: { text: string; detail: string; tone: Tone };
+  rollout?: { title: string; summary: string; stages: StageRow[] };
   plan?: PlanView;
   findings: { title: string; rows: FindingRow[] };
   connection?: ConnectionView & { title: string; testLabel: string };
-  snippets: { title: string; copyLabel: string; items: Snippet[] };
-  log: { title: string; lines: string[] };
-  labels: Record<string, string>;
+  snippets?: { title: string; items: Snippet[] };
+  log?: { title: string; lines: string[] };
+  labels: PanelLabels;
 }
 
+/** What the extension tells the page. */
 export type ToPage = { type: 'snapshot'; state: PanelState } | { type: 'announce'; text: string };
 
+/** What the user did on the page. */
 export type FromPage =
   | { type: 'ready' }
   | { type: 'apply' }
+  | { type: 'setUp' }
   | { type: 'cancel' }
   | { type: 'refresh' }
   | { type: 'testConnection' }
   | { type: 'showDiff'; step: string }
   | { type: 'exportManifests' }
-  | { type: 'copy'; what: 'snippet' | 'fix'; id: string }
-  | { type: 'openDocs'; id: string };
+  | { type: 'copy'; what: 'snippet' | 'fix'; id: string };
 
 /** One handler for each message of the page: a missing one is a compile error. */
 export type FromPageHandlers = {
   [T in FromPage['type']]: (message: Extract<FromPage, { type: T }>) => void;
 };
 
-const withoutFields = new Set(['ready', 'apply', 'cancel', 'refresh', 'testConnection', 'exportManifests']);
+const withoutFields = new Set(['ready', 'apply', 'setUp', 'cancel', 'refresh', 'testConnection', 'exportManifests']);
 
 /** Parses what arrived from the page; undefined when it is none of our messages. */
 export function parseFromPage(value: unknown): FromPage | undefined {
@@ -117,7 +150,6 @@ export function parseFromPage(value: unknown): FromPage | undefined {
   const { type } = value;
   if (withoutFields.has(type)) return { type } as FromPage;
   if (type === 'showDiff' && 'step' in value && typeof value.step === 'string') return { type, step: value.step };
-  if (type === 'openDocs' && 'id' in value && typeof value.id === 'string') return { type, id: value.id };
   if (
     type === 'copy' &&
     'what' in value &&
