@@ -12,9 +12,7 @@ const chunks = {
   name: 'chunks',
   setup(build) {
     build.onResolve({ filter: /\.chunk(\.ts)?$/ }, (args) =>
-      args.kind === 'dynamic-import'
-        ? { path: `./${path.basename(args.path, '.ts')}.js`, external: true }
-        : undefined,
+      args.kind === 'dynamic-import' ? { path: `./${path.basename(args.path, '.ts')}.js`, external: true } : undefined,
     );
   },
 };
