@@ -1,4 +1,5 @@
 import type { Intent, KubeObject, MilvusRelease, ObjectSet } from '../model.ts';
+import { isRecord, json } from '../fields.ts';
 import { names } from '../gke/objects.ts';
 
 /** Annotation of our BackendConfig that keeps what the user chose, so that an interrupted setup goes on anywhere. */
@@ -59,16 +60,6 @@ function readAddress(value: unknown): Intent['address'] | undefined {
 }
 
 function parseAnnotation(object: KubeObject | undefined, key: string): Record<string, unknown> | undefined {
-  const text = object?.metadata.annotations?.[key];
-  if (text === undefined) return undefined;
-  try {
-    const value: unknown = JSON.parse(text);
-    return isRecord(value) ? value : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+  const value = json(object?.metadata.annotations?.[key]);
+  return isRecord(value) ? value : undefined;
 }

@@ -50,7 +50,7 @@ export function plan(objects: ObjectSet, facts: PlanFacts): Plan {
         texts.frontendConfig(intent.sslPolicy),
       ),
     );
-  add(applyStep('ingress', wantedIngress(facts), objects, texts.ingress(intent)));
+  add(applyStep('ingress', wantedIngress(objects, facts), objects, texts.ingress(intent)));
 
   const stages = new Map(status(objects, facts).stages.map((stage) => [stage.id, stage]));
   const written = steps.length > 0;
@@ -76,7 +76,7 @@ export function wantedObjects(objects: ObjectSet, facts: PlanFacts): KubeObject[
     ...(service ? [service] : []),
     ...(facts.intent.certificate.kind === 'managed' ? [wantedManagedCertificate(facts)] : []),
     ...(facts.intent.sslPolicy === undefined ? [] : [wantedFrontendConfig(facts, facts.intent.sslPolicy)]),
-    wantedIngress(facts),
+    wantedIngress(objects, facts),
   ];
 }
 
@@ -126,11 +126,11 @@ function wantedManagedCertificate(facts: PlanFacts): KubeObject {
   });
 }
 
-function wantedIngress(facts: PlanFacts): KubeObject {
+function wantedIngress(objects: ObjectSet, facts: PlanFacts): KubeObject {
   const { intent, release } = facts;
   const secret = tlsSecretName(facts);
   return ingress({
-    name: names(release).ingress,
+    name: names(release, objects).ingress,
     namespace: release.namespace,
     labels: labels(facts),
     host: intent.host,

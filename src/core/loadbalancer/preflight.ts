@@ -1,9 +1,9 @@
 import * as l10n from '@vscode/l10n';
-import type { Finding, KubeObject, ObjectRef, ObjectSet } from '../model.ts';
+import type { Finding, Fix, KubeObject, ObjectRef, ObjectSet } from '../model.ts';
 import type { PlanFacts } from './plan.ts';
 import { names, serviceAnnotations } from '../gke/objects.ts';
 import { ingressesOf } from '../gke/read.ts';
-import { field, textField } from '../kube/fields.ts';
+import { at, items, text } from '../fields.ts';
 import { effectiveConfig } from '../milvus/effectiveConfig.ts';
 import { checkHostName } from '../tls/hostName.ts';
 import { certificateOfSecret } from './secretCertificate.ts';
@@ -25,7 +25,7 @@ const checks: readonly Check[] = [
   staticAddress,
   helmRelease,
   installedOtherwise,
-  winningOldAnnotation,
+  serviceAnnotationProblems,
   inClusterClients,
   restIsLeftOut,
   openWithoutAuthorization,
@@ -75,7 +75,7 @@ function hostNameInUse(objects: ObjectSet, { intent, release }: PlanFacts): Find
   );
   return objects
     .list('Ingress', release.namespace)
-    .filter((ingress) => !ours.has(ingress.metadata.name) && ingress.metadata.name !== names(release).ingress)
+    .filter((ingress) => !ours.has(ingress.metadata.name) && ingress.metadata.name !== names(release, objects).ingress)
     .filter((ingress) => hostsOf(ingress).includes(intent.host))
     .map((ingress) => ({
       rule: 'host-name-in-use',
@@ -88,8 +88,7 @@ function hostNameInUse(objects: ObjectSet, { intent, release }: PlanFacts): Find
 }
 
 function hostsOf(ingress: KubeObject): string[] {
-  const rules = field(ingress, 'spec', 'rules');
-  return Array.isArray(rules) ? (rules as unknown[]).flatMap((rule) => textField(rule, 'host') ?? []) : [];
+  return items(at(ingress, 'spec', 'rules')).flatMap((rule) => text(at(rule, 'host')) ?? []);
 }
 
 function certificateSecret(_objects: ObjectSet, { intent, tlsSecret, release, now }: PlanFacts): Finding[] {
@@ -195,22 +194,53 @@ function installedOtherwise(objects: ObjectSet, { release }: PlanFacts): Finding
   ];
 }
 
-/** The alpha key outranks ours (kubernetes/ingress-gce pkg/annotations/service.go ApplicationProtocols). */
-function winningOldAnnotation(_objects: ObjectSet, { release }: PlanFacts): Finding[] {
-  const { overriddenBy } = serviceAnnotations(release.service, release.port.name, names(release).backendConfig);
-  return overriddenBy.map((key) => ({
-    rule: 'old-annotation-wins',
-    severity: 'error' as const,
-    object: refTo(release.service),
-    path: `metadata.annotations["${key}"]`,
-    message: l10n.t('Service {0} carries the old annotation {1}.', release.service.metadata.name, key),
-    cause: l10n.t('GKE takes the old key and ignores the one that the setup writes.'),
-    fix: {
-      kind: 'command' as const,
-      text: l10n.t('Remove it.'),
-      command: `kubectl annotate service ${release.service.metadata.name} --namespace ${release.namespace} ${key}-`,
+/** What the Service says already that would undo what the setup writes. */
+function serviceAnnotationProblems(_objects: ObjectSet, { release }: PlanFacts): Finding[] {
+  const { name } = release.service.metadata;
+  const remove = (key: string): Fix => ({
+    kind: 'command',
+    text: l10n.t('Remove it.'),
+    command: `kubectl annotate service ${name} --namespace ${release.namespace} ${key}-`,
+  });
+  return serviceAnnotations(release.service, release.port.name, names(release).backendConfig).problems.map(
+    (problem) => {
+      const finding = { severity: 'error' as const, object: refTo(release.service) };
+      const path = `metadata.annotations["${problem.key}"]`;
+      switch (problem.kind) {
+        case 'alphaAppProtocols':
+          return {
+            ...finding,
+            rule: 'old-annotation-wins',
+            path,
+            message: l10n.t('Service {0} carries the old annotation {1}.', name, problem.key),
+            cause: l10n.t('GKE takes the old key and ignores the one that the setup writes.'),
+            fix: remove(problem.key),
+          };
+        case 'customNegName':
+          return {
+            ...finding,
+            rule: 'custom-neg-name',
+            path,
+            message: l10n.t(
+              'The network endpoint group of Service {0} has a name of its own, {1}.',
+              name,
+              problem.name,
+            ),
+            cause: l10n.t('GKE refuses such a name for a Service that an Ingress uses.'),
+            fix: remove(problem.key),
+          };
+        case 'unnamedPort':
+          return {
+            ...finding,
+            rule: 'unnamed-port',
+            path: 'spec.ports',
+            message: l10n.t('Port {0} of Service {1} has no name.', release.port.number, name),
+            cause: l10n.t('GKE looks up by port name which ports speak HTTP/2.'),
+            fix: { kind: 'advice', text: l10n.t('Give the port a name, such as milvus.') },
+          };
+      }
     },
-  }));
+  );
 }
 
 /** Workloads whose environment or arguments name the Service with its gRPC port: TLS breaks them. */
@@ -224,7 +254,7 @@ function inClusterClients(objects: ObjectSet, { release }: PlanFacts): Finding[]
       (deployment) =>
         !servers.has(deployment.metadata.name) && deployment.metadata.labels?.['app.kubernetes.io/name'] !== 'milvus',
     )
-    .filter((deployment) => address.test(JSON.stringify(field(deployment, 'spec', 'template', 'spec') ?? '')))
+    .filter((deployment) => address.test(JSON.stringify(at(deployment, 'spec', 'template', 'spec') ?? '')))
     .map((deployment) => deployment.metadata.name);
   if (users.length === 0) return [];
   return [

@@ -1,5 +1,5 @@
 import type { KubeObject, MilvusRelease, ObjectSet } from '../model.ts';
-import { field, isRecord, textField } from '../kube/fields.ts';
+import { at, isRecord, items, number, text } from '../fields.ts';
 
 /** A pod that serves gRPC clients. */
 export interface ServerPod {
@@ -23,7 +23,7 @@ export interface Rollout {
 
 /** The pods behind the client Service, without those that are ending. */
 export function serverPods(objects: ObjectSet, release: MilvusRelease): ServerPod[] {
-  const selector = field(release.service, 'spec', 'selector');
+  const selector = at(release.service, 'spec', 'selector');
   if (!isRecord(selector) || Object.keys(selector).length === 0) return [];
   return objects
     .list('Pod', release.namespace)
@@ -37,18 +37,17 @@ export function rolloutOf(objects: ObjectSet, release: MilvusRelease): Rollout {
   const rollout: Rollout = { wanted: 0, updated: 0, complete: true };
   for (const known of release.servers) {
     const deployment = objects.get('Deployment', release.namespace, known.metadata.name) ?? known;
-    const status = (name: string): number => numberOf(field(deployment, 'status', name)) ?? 0;
-    const wanted = numberOf(field(deployment, 'spec', 'replicas')) ?? 1;
+    const status = (name: string): number => number(at(deployment, 'status', name)) ?? 0;
+    const wanted = number(at(deployment, 'spec', 'replicas')) ?? 1;
     const updated = Math.min(status('updatedReplicas'), status('availableReplicas'));
     const seen = status('observedGeneration') >= (deployment.metadata.generation ?? 0);
     rollout.wanted += wanted;
     rollout.updated += seen ? updated : 0;
     if (!seen || updated < wanted || status('replicas') > status('updatedReplicas')) rollout.complete = false;
-    const conditions = field(deployment, 'status', 'conditions');
-    const progressing = Array.isArray(conditions)
-      ? (conditions as unknown[]).find((condition) => textField(condition, 'type') === 'Progressing')
-      : undefined;
-    const since = textField(progressing, 'lastUpdateTime');
+    const progressing = items(at(deployment, 'status', 'conditions')).find(
+      (condition) => text(at(condition, 'type')) === 'Progressing',
+    );
+    const since = text(at(progressing, 'lastUpdateTime'));
     if (since !== undefined && (rollout.since === undefined || since > rollout.since)) rollout.since = since;
   }
   const crashed = serverPods(objects, release).find((pod) => pod.crash !== undefined);
@@ -57,18 +56,14 @@ export function rolloutOf(objects: ObjectSet, release: MilvusRelease): Rollout {
 }
 
 function conditionIsTrue(object: KubeObject, type: string): boolean {
-  const conditions = field(object, 'status', 'conditions');
-  if (!Array.isArray(conditions)) return false;
-  return (conditions as unknown[]).some(
-    (condition) => textField(condition, 'type') === type && textField(condition, 'status') === 'True',
+  return items(at(object, 'status', 'conditions')).some(
+    (condition) => text(at(condition, 'type')) === type && text(at(condition, 'status')) === 'True',
   );
 }
 
 function crashOf(pod: KubeObject): { crash?: string } {
-  const statuses = field(pod, 'status', 'containerStatuses');
-  if (!Array.isArray(statuses)) return {};
-  for (const container of statuses as unknown[]) {
-    const reason = textField(container, 'state', 'waiting', 'reason');
+  for (const container of items(at(pod, 'status', 'containerStatuses'))) {
+    const reason = text(at(container, 'state', 'waiting', 'reason'));
     if (
       reason === 'CrashLoopBackOff' ||
       reason === 'ImagePullBackOff' ||
@@ -76,14 +71,9 @@ function crashOf(pod: KubeObject): { crash?: string } {
       reason === 'CreateContainerConfigError'
     ) {
       const message =
-        textField(container, 'lastState', 'terminated', 'message') ??
-        textField(container, 'state', 'waiting', 'message');
+        text(at(container, 'lastState', 'terminated', 'message')) ?? text(at(container, 'state', 'waiting', 'message'));
       return { crash: message === undefined ? reason : `${reason}: ${message.trim()}` };
     }
   }
   return {};
-}
-
-function numberOf(value: unknown): number | undefined {
-  return typeof value === 'number' ? value : undefined;
 }

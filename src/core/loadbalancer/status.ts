@@ -6,6 +6,7 @@ import {
   backendConfigOf,
   certificatesOf,
   ingressAddress,
+  ingressBackends,
   ingressesOf,
   readBackendConfig,
   readBackends,
@@ -88,12 +89,7 @@ function exposureOf(release: MilvusRelease, ingress: KubeObject | undefined): St
 
 /** Host of the first rule that names one. */
 export function ingressHost(ingress: KubeObject): string | undefined {
-  const rules: unknown = (ingress.spec as { rules?: unknown } | undefined)?.rules;
-  if (!Array.isArray(rules)) return undefined;
-  for (const rule of rules as unknown[]) {
-    if (typeof rule === 'object' && rule !== null && 'host' in rule && typeof rule.host === 'string') return rule.host;
-  }
-  return undefined;
+  return ingressBackends(ingress).find((backend) => backend.host !== undefined)?.host;
 }
 
 /** Names an object in evidence and findings. */

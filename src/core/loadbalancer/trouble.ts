@@ -1,6 +1,6 @@
 import * as l10n from '@vscode/l10n';
 import type { Finding, Fix, KubeObject, ObjectRef, ObjectSet } from '../model.ts';
-import { field, textField } from '../kube/fields.ts';
+import { at, text } from '../fields.ts';
 
 /** How long a Warning must have been repeated before it is more than the controllers' own start-up noise, in milliseconds. */
 const settled = 3 * 60_000;
@@ -90,20 +90,20 @@ export function ingressTrouble(objects: ObjectSet, ingress: KubeObject, now: num
     .list('Event', namespace)
     .filter(
       (event) =>
-        textField(event, 'involvedObject', 'kind') === 'Ingress' && textField(event, 'involvedObject', 'name') === name,
+        text(at(event, 'involvedObject', 'kind')) === 'Ingress' && text(at(event, 'involvedObject', 'name')) === name,
     )
-    .filter((event) => (textField(event, 'involvedObject', 'uid') ?? ingress.metadata.uid) === ingress.metadata.uid)
+    .filter((event) => (text(at(event, 'involvedObject', 'uid')) ?? ingress.metadata.uid) === ingress.metadata.uid)
     .map((event) => ({ event, at: eventTime(event) }))
     .sort((one, other) => other.at - one.at);
   const newestNormal = events.find(
     ({ event }) =>
-      textField(event, 'type') === 'Normal' &&
-      textField(event, 'reason') === 'Sync' &&
-      !/Scheduled for sync/.test(textField(event, 'message') ?? ''),
+      text(at(event, 'type')) === 'Normal' &&
+      text(at(event, 'reason')) === 'Sync' &&
+      !/Scheduled for sync/.test(text(at(event, 'message')) ?? ''),
   );
   for (const { event, at } of events) {
-    const message = textField(event, 'message') ?? '';
-    if (textField(event, 'type') !== 'Warning' || (newestNormal && newestNormal.at > at)) continue;
+    const message = text(at(event, 'message')) ?? '';
+    if (text(at(event, 'type')) !== 'Warning' || (newestNormal && newestNormal.at > at)) continue;
     if (managed && waitsForManagedCertificate.test(message)) continue;
     const repeatedFor = at - firstTime(event, at);
     for (const cause of causes) {
@@ -125,16 +125,16 @@ export function ingressTrouble(objects: ObjectSet, ingress: KubeObject, now: num
 
 function eventTime(event: KubeObject): number {
   const text =
-    textField(event, 'series', 'lastObservedTime') ??
-    textField(event, 'lastTimestamp') ??
-    textField(event, 'eventTime') ??
+    text(at(event, 'series', 'lastObservedTime')) ??
+    text(at(event, 'lastTimestamp')) ??
+    text(at(event, 'eventTime')) ??
     event.metadata.creationTimestamp;
   const time = text === undefined ? NaN : Date.parse(text);
   return Number.isNaN(time) ? 0 : time;
 }
 
 function firstTime(event: KubeObject, fallback: number): number {
-  const text = field(event, 'firstTimestamp');
+  const text = at(event, 'firstTimestamp');
   const time = typeof text === 'string' ? Date.parse(text) : NaN;
   return Number.isNaN(time) ? fallback : time;
 }
