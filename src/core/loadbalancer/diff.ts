@@ -1,4 +1,4 @@
-import { isMap, parseAllDocuments, stringify, visit } from 'yaml';
+import { isMap, isScalar, parseAllDocuments, stringify, visit } from 'yaml';
 import * as l10n from '@vscode/l10n';
 import type { KubeObject, Step } from '../model.ts';
 import type { SetupDeps } from './setup.ts';
@@ -80,7 +80,7 @@ export function redact(manifests: string): string {
       const secret = isMap(document.contents) && document.contents.get('kind') === 'Secret';
       visit(document, {
         Pair(_key, pair, path) {
-          const name = String((pair.key as { value?: unknown } | null)?.value ?? '');
+          const name = isScalar(pair.key) ? pair.key.value : undefined;
           if (secret && path.length === 2 && (name === 'data' || name === 'stringData')) {
             hideValues(pair.value);
             return visit.SKIP;
@@ -99,8 +99,7 @@ export function redact(manifests: string): string {
 function hideValues(value: unknown): void {
   if (!isMap(value)) return;
   for (const pair of value.items) {
-    const scalar = pair.value as { value?: unknown } | null;
-    if (scalar && 'value' in scalar) scalar.value = hidden;
+    if (isScalar(pair.value)) pair.value.value = hidden;
   }
 }
 

@@ -2,7 +2,7 @@ import * as l10n from '@vscode/l10n';
 import type { Action, Finding, Intent, KubeObject, ObjectSet, Plan, Step } from '../model.ts';
 import type { Facts } from '../ports.ts';
 import { cutOverUpgrade, closeLayer4Upgrade } from '../milvus/helmValues.ts';
-import { cutOverPatch } from '../milvus/operator.ts';
+import { closeLayer4Patch, cutOverPatch } from '../milvus/operator.ts';
 import {
   backendConfig,
   frontendConfig,
@@ -64,7 +64,7 @@ export function plan(objects: ObjectSet, facts: PlanFacts): Plan {
   add(cutOver);
   if (cutOver || stages.get('milvusTls')?.state !== 'done') add(rolloutStep());
   if (steps.length > 0 || !proof) add(proofStep(intent));
-  add(closeStep(facts));
+  add(closeStep(objects, facts));
   return { intent, steps, preflight: findings };
 }
 
@@ -73,7 +73,7 @@ export function wantedObjects(objects: ObjectSet, facts: PlanFacts): KubeObject[
   const service = wantedService(objects, facts);
   return [
     wantedBackendConfig(objects, facts),
-    ...(service ? [service] : []),
+    service,
     ...(facts.intent.certificate.kind === 'managed' ? [wantedManagedCertificate(facts)] : []),
     ...(facts.intent.sslPolicy === undefined ? [] : [wantedFrontendConfig(facts, facts.intent.sslPolicy)]),
     wantedIngress(objects, facts),
@@ -142,7 +142,7 @@ function wantedIngress(objects: ObjectSet, facts: PlanFacts): KubeObject {
   });
 }
 
-function wantedService(objects: ObjectSet, facts: PlanFacts): KubeObject | undefined {
+function wantedService(objects: ObjectSet, facts: PlanFacts): KubeObject {
   const { release } = facts;
   const { name, namespace, uid } = release.service.metadata;
   const { annotations } = serviceAnnotations(
@@ -176,7 +176,7 @@ function applyStep(id: string, object: KubeObject, objects: ObjectSet, text: Ste
 
 function serviceStep(objects: ObjectSet, facts: PlanFacts): Step | undefined {
   const service = wantedService(objects, facts);
-  return service && applyStep('service', service, objects, texts.service(service.metadata.name));
+  return applyStep('service', service, objects, texts.service(service.metadata.name));
 }
 
 function addressStep({ intent, addresses }: PlanFacts): Step | undefined {
@@ -257,7 +257,7 @@ function rolloutStep(): Step {
 
 function cutOverStep(objects: ObjectSet, facts: PlanFacts, findings: Finding[]): Step | undefined {
   const { release, intent, helm } = facts;
-  const annotations = wantedService(objects, facts)?.metadata.annotations ?? {};
+  const annotations = wantedService(objects, facts).metadata.annotations ?? {};
   const text: StepText = {
     title: l10n.t('Cut over: Milvus speaks TLS on {0}', release.port.number),
     changes: '',
@@ -331,23 +331,30 @@ function proofStep(intent: Intent): Step {
   );
 }
 
-function closeStep(facts: PlanFacts): Step | undefined {
-  const { intent, release, helm } = facts;
-  if (!intent.closeLayer4 || !helm || release.service.spec === undefined) return undefined;
-  const upgrade = closeLayer4Upgrade(helm, release);
+function closeStep(objects: ObjectSet, facts: PlanFacts): Step | undefined {
+  const { intent, release } = facts;
+  const action = intent.closeLayer4 ? closeAction(objects, facts) : undefined;
   return (
-    upgrade &&
-    step(
-      'closeLayer4',
-      { kind: 'helmUpgrade', upgrade },
-      {
-        title: l10n.t('Close Layer 4'),
-        changes: l10n.t('Helm value service.type: ClusterIP. Only the Service changes; nothing restarts.'),
-        interrupts: l10n.t('Clients that still use Layer 4 ({0}) lose it.', release.layer4 ?? l10n.t('no address')),
-        undo: l10n.t('Set service.type to LoadBalancer again; the address will be another.'),
-      },
-    )
+    action &&
+    step('closeLayer4', action, {
+      title: l10n.t('Close Layer 4'),
+      changes: l10n.t('Service type ClusterIP. Only the Service changes; nothing restarts.'),
+      interrupts: l10n.t('Clients that still use Layer 4 ({0}) lose it.', release.layer4 ?? l10n.t('no address')),
+      undo: l10n.t('Set the Service type to LoadBalancer again; the address will be another.'),
+    })
   );
+}
+
+function closeAction(objects: ObjectSet, facts: PlanFacts): Action | undefined {
+  const { release, helm } = facts;
+  if (release.installer === 'operator') {
+    const milvus = objects.get('Milvus', release.namespace, release.name);
+    const serviceAnnotations = wantedService(objects, facts).metadata.annotations ?? {};
+    const object = milvus && closeLayer4Patch(milvus, { serviceAnnotations });
+    return object && { kind: 'patchMilvus', object };
+  }
+  const upgrade = helm && closeLayer4Upgrade(helm, release);
+  return upgrade && { kind: 'helmUpgrade', upgrade };
 }
 
 function replicas(deployments: readonly KubeObject[]): number {

@@ -479,9 +479,11 @@ function overlay(objects: ObjectSet, newer: readonly KubeObject[]): ObjectSet {
 }
 
 /** Resolves at the next change; made before the state is read, so that no change falls between. */
-function nextChange(live: LiveObjects): { promise: Promise<void>; dispose: () => void } {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const subscription = live.onChange(resolve);
+function nextChange(live: LiveObjects): { promise: Promise<boolean>; dispose: () => void } {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const subscription = live.onChange(() => {
+    resolve(true);
+  });
   return {
     promise,
     dispose: () => {

@@ -126,7 +126,9 @@ function done(evidence: string, object: KubeObject, since?: string): StageBody {
 }
 
 function fail(context: StageContext, evidence: string, finding: Finding): StageBody {
-  context.findings.push(finding);
+  // Several stages may fail for one reason; it is said once.
+  if (!context.findings.some((known) => known.rule === finding.rule && known.message === finding.message))
+    context.findings.push(finding);
   return { state: 'failed', evidence, ...(finding.object ? { object: finding.object } : {}) };
 }
 
@@ -166,7 +168,7 @@ function healthCheckStage(context: StageContext): StageBody {
 }
 
 function negStage(context: StageContext): StageBody {
-  const { objects, service, release, ingress, facts } = context;
+  const { objects, service, release, ingress } = context;
   if (!ingress) return pending(l10n.t('Made once an Ingress uses Service {0}.', service.metadata.name));
   const neg = readNegStatus(service);
   const name = neg?.groups.get(String(release.port.number));

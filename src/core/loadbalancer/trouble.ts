@@ -77,7 +77,7 @@ const causes: readonly Cause[] = [
 ];
 
 /** Harmless while an Ingress with a Google-managed certificate waits for its first certificate. */
-const waitsForManagedCertificate = /both HTTP and HTTPS are disabled/;
+const waitsForManagedCertificate = 'both HTTP and HTTPS are disabled';
 
 /**
  * The newest definite failure that the load-balancer controller reported for an Ingress, unless something was built
@@ -93,23 +93,23 @@ export function ingressTrouble(objects: ObjectSet, ingress: KubeObject, now: num
         text(at(event, 'involvedObject', 'kind')) === 'Ingress' && text(at(event, 'involvedObject', 'name')) === name,
     )
     .filter((event) => (text(at(event, 'involvedObject', 'uid')) ?? ingress.metadata.uid) === ingress.metadata.uid)
-    .map((event) => ({ event, at: eventTime(event) }))
-    .sort((one, other) => other.at - one.at);
+    .map((event) => ({ event, time: eventTime(event) }))
+    .sort((one, other) => other.time - one.time);
   const newestNormal = events.find(
     ({ event }) =>
       text(at(event, 'type')) === 'Normal' &&
       text(at(event, 'reason')) === 'Sync' &&
-      !/Scheduled for sync/.test(text(at(event, 'message')) ?? ''),
+      !(text(at(event, 'message')) ?? '').includes('Scheduled for sync'),
   );
-  for (const { event, at } of events) {
+  for (const { event, time } of events) {
     const message = text(at(event, 'message')) ?? '';
-    if (text(at(event, 'type')) !== 'Warning' || (newestNormal && newestNormal.at > at)) continue;
-    if (managed && waitsForManagedCertificate.test(message)) continue;
-    const repeatedFor = at - firstTime(event, at);
+    if (text(at(event, 'type')) !== 'Warning' || (newestNormal && newestNormal.time > time)) continue;
+    if (managed && message.includes(waitsForManagedCertificate)) continue;
+    const repeatedFor = time - firstTime(event, time);
     for (const cause of causes) {
       const match = cause.pattern.exec(message);
       if (!match) continue;
-      if (!cause.definite && (repeatedFor < settled || now - at > 2 * settled)) break;
+      if (!cause.definite && (repeatedFor < settled || now - time > 2 * settled)) break;
       return {
         rule: 'ingress-event',
         severity: 'error',
@@ -124,19 +124,21 @@ export function ingressTrouble(objects: ObjectSet, ingress: KubeObject, now: num
 }
 
 function eventTime(event: KubeObject): number {
-  const text =
+  const time =
     text(at(event, 'series', 'lastObservedTime')) ??
     text(at(event, 'lastTimestamp')) ??
     text(at(event, 'eventTime')) ??
     event.metadata.creationTimestamp;
-  const time = text === undefined ? NaN : Date.parse(text);
-  return Number.isNaN(time) ? 0 : time;
+  return milliseconds(time) ?? 0;
 }
 
 function firstTime(event: KubeObject, fallback: number): number {
-  const text = at(event, 'firstTimestamp');
-  const time = typeof text === 'string' ? Date.parse(text) : NaN;
-  return Number.isNaN(time) ? fallback : time;
+  return milliseconds(text(at(event, 'firstTimestamp'))) ?? fallback;
+}
+
+function milliseconds(time: string | undefined): number | undefined {
+  const parsed = time === undefined ? NaN : Date.parse(time);
+  return Number.isNaN(parsed) ? undefined : parsed;
 }
 
 function ref(object: KubeObject): ObjectRef {
