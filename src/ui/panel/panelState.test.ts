@@ -32,11 +32,9 @@ function step(id: string, action: Step['action']): Step {
   return { id, title: `title of ${id}`, changes: 'c', interrupts: 'i', undo: 'u', action };
 }
 
-const steps = [
-  step('ingress', { kind: 'apply', object: release.service }),
-  step('wait-backends', { kind: 'wait', for: 'backends' }),
-  step('prove', { kind: 'prove' }),
-];
+const ingress = step('ingress', { kind: 'apply', object: release.service });
+const waitBackends = step('wait-backends', { kind: 'wait', for: 'backends' });
+const steps = [ingress, waitBackends, step('prove', { kind: 'prove' })];
 const intent: Plan['intent'] = {
   host: 'milvus.example.com',
   certificate: { kind: 'managed' },
@@ -149,18 +147,18 @@ describe('panelState', () => {
   });
 
   it('shows the running step in the headline, and what failed on the step', () => {
-    const running = withStep(setup({ phase: 'running' }), 'wait-backends', { state: 'running' });
+    const running = withStep(setup({ phase: 'running' }), waitBackends, { state: 'running' });
     const state = panelState(input({ setup: running }), time);
     expect(state.headline).toMatchObject({ text: 'Setting up, step 2 of 3:', detail: 'title of wait-backends' });
     expect(state.plan?.action).toMatchObject({ kind: 'cancel' });
-    const failed = withStep({ ...running, phase: 'failed' }, 'wait-backends', { state: 'failed', error: 'no' });
+    const failed = withStep({ ...running, phase: 'failed' }, waitBackends, { state: 'failed', error: 'no' });
     const after = panelState(input({ setup: failed }), time);
     expect(after.plan?.steps[1]).toMatchObject({ state: 'failed', error: 'no' });
     expect(after.plan?.action).toMatchObject({ kind: 'apply', label: 'Go On' });
   });
 
   it('leaves a blocked headline standing while a setup runs', () => {
-    const running = withStep(setup({ phase: 'running' }), 'wait-backends', { state: 'running' });
+    const running = withStep(setup({ phase: 'running' }), waitBackends, { state: 'running' });
     const blocked = { text: 'Blocked:', detail: 'DNS', tone: 'blocked' } as const;
     expect(panelState(input({ setup: running, headline: blocked }), time).headline).toEqual(blocked);
   });
@@ -242,7 +240,7 @@ describe('announcements', () => {
     const before = panelState(input({ setup: running }), time);
     const after = panelState(
       input({
-        setup: withStep(running, 'ingress', { state: 'done' }),
+        setup: withStep(running, ingress, { state: 'done' }),
         status: status({ stages: [stage('address', 'done')] }),
       }),
       time,

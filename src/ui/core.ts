@@ -1,0 +1,7 @@
+/** Everything of the core that the widgets use. */
+export type Core = typeof import('../core/core.chunk.ts');
+
+/** Loads the core on first use, so that activation does not pay for it. */
+export function loadCore(): Promise<Core> {
+  return import('../core/core.chunk.ts');
+}

@@ -1,0 +1,196 @@
+import type { Intent, MilvusRelease, ProbeReport, Status, Target } from '../core/model.ts';
+import type { Clock, Cluster, Disposable, Dns, Facts, LiveObjects, Log } from '../core/ports.ts';
+import type { Core } from './core.ts';
+import { Listeners } from './listeners.ts';
+import type { Headline } from './panel/panelState.ts';
+
+/** What is known of a release now. */
+export interface ReleaseView {
+  /** Absent before the first look, and when the release is gone. */
+  release?: MilvusRelease;
+  status?: Status;
+  headline?: Headline;
+  /** What an earlier setup was asked for. */
+  intent?: Intent;
+  /** The earlier setup has not come to its end. */
+  unfinished: boolean;
+  /** PEM of the CA that clients must trust besides the system's. */
+  ca?: string;
+  /** Localised: why nothing is known. */
+  problem?: string;
+  /** False until everything has been read once. */
+  ready: boolean;
+}
+
+/** What a {@link ReleaseMonitor} works with. */
+export interface MonitorDeps {
+  core: Core;
+  cluster: Cluster;
+  live: LiveObjects;
+  dns: Dns;
+  clock: Clock;
+  log: Log;
+  lastProbe(): ProbeReport | undefined;
+  /** Localised: there is no such release any more. */
+  goneText: string;
+}
+
+/** DNS and Secrets have no watch here; they are looked at again after this many milliseconds, while somebody looks. */
+const lookAgainMs = 30_000;
+/** Sentences such as `4 min so far` grow old. */
+const tickMs = 15_000;
+/** Changes that come together are told together. */
+const gatherMs = 100;
+
+/**
+ * Keeps what is known of one release current while it exists: from the watch at once, from DNS and the certificate's
+ * Secret every half minute.
+ */
+export class ReleaseMonitor implements Disposable {
+  readonly #deps: MonitorDeps;
+  readonly #target: Target;
+  readonly #changed = new Listeners();
+  readonly #subscription: Disposable;
+  readonly #ticks: ReturnType<typeof setInterval>;
+  readonly #abort = new AbortController();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #gathered: Partial<Pick<Facts, 'dns' | 'tlsSecret'>> = {};
+  #gatheredAt = 0;
+  #gatheredFor = '';
+  #gathering: Promise<void> | undefined;
+  #view: ReleaseView = { unfinished: false, ready: false };
+
+  constructor(deps: MonitorDeps, target: Target) {
+    this.#deps = deps;
+    this.#target = target;
+    this.#subscription = deps.live.onChange(() => {
+      this.#soon();
+    });
+    this.#ticks = setInterval(() => {
+      this.#soon();
+    }, tickMs);
+    deps.live.ready.then(
+      () => {
+        this.#look();
+      },
+      (error: unknown) => {
+        this.#tell({ unfinished: false, ready: true, problem: deps.core.reasonOf(error) });
+      },
+    );
+  }
+
+  get view(): ReleaseView {
+    return this.#view;
+  }
+
+  /** Called after each change of {@link view}. */
+  onChange(listener: () => void): Disposable {
+    return this.#changed.add(listener);
+  }
+
+  /** Looks at everything again, also at what has no watch. Resolves when it has been told. */
+  async refresh(): Promise<void> {
+    await this.#deps.live.ready;
+    this.#gatheredAt = 0;
+    this.#look();
+    await this.#gathering;
+  }
+
+  dispose(): void {
+    this.#abort.abort();
+    clearTimeout(this.#timer);
+    clearInterval(this.#ticks);
+    this.#subscription.dispose();
+    this.#changed.dispose();
+  }
+
+  #soon(): void {
+    if (this.#timer !== undefined || this.#abort.signal.aborted) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#look();
+    }, gatherMs);
+  }
+
+  #look(): void {
+    const { core, live, clock, lastProbe, goneText } = this.#deps;
+    const { objects } = live;
+    const release = core.findRelease(objects, this.#target);
+    if (!release) {
+      const unreadable = objects.unreadable.get('Service') ?? objects.unreadable.get('Deployment');
+      const problem = unreadable === undefined ? goneText : unreadable.message;
+      this.#tell({ unfinished: false, ready: true, problem });
+      return;
+    }
+    const intent = core.readIntent(objects, release);
+    const probe = lastProbe();
+    const facts: Facts = {
+      release,
+      now: clock.now(),
+      ...this.#gathered,
+      ...(intent ? { intent } : {}),
+      ...(probe ? { lastProbe: probe } : {}),
+    };
+    const status = core.status(objects, facts);
+    const unfinished = intent !== undefined && !core.readProof(objects, release, intent.host);
+    const ca = this.#gathered.tlsSecret?.ca;
+    this.#tell({
+      release,
+      status,
+      headline: core.headline(status),
+      unfinished,
+      ready: true,
+      ...(intent ? { intent } : {}),
+      ...(ca === undefined ? {} : { ca }),
+    });
+    // A host or certificate that has just been set must not wait for the next half minute.
+    const about = JSON.stringify([status.host, intent?.certificate]);
+    if (about !== this.#gatheredFor || clock.now() - this.#gatheredAt >= lookAgainMs) this.#gather(release, about);
+  }
+
+  #gather(release: MilvusRelease, about: string): void {
+    if (this.#gathering) return;
+    const { core, cluster, live, dns, clock, log } = this.#deps;
+    const before = JSON.stringify(this.#gathered);
+    this.#gathering = core
+      .gatherFacts({ cluster, helm: unaskedHelm, gcloud: unaskedGcloud, dns, clock, log }, live.objects, release, {
+        signal: this.#abort.signal,
+      })
+      .then(
+        (facts) => {
+          this.#gathered = {
+            ...(facts.dns ? { dns: facts.dns } : {}),
+            ...(facts.tlsSecret ? { tlsSecret: facts.tlsSecret } : {}),
+          };
+        },
+        (error: unknown) => {
+          if (!this.#abort.signal.aborted) log.warn(core.reasonOf(error));
+        },
+      )
+      .finally(() => {
+        this.#gathering = undefined;
+        this.#gatheredAt = clock.now();
+        this.#gatheredFor = about;
+        if (!this.#abort.signal.aborted && JSON.stringify(this.#gathered) !== before) this.#look();
+      });
+  }
+
+  #tell(view: ReleaseView): void {
+    if (this.#abort.signal.aborted) return;
+    this.#view = view;
+    this.#changed.fire();
+  }
+}
+
+/** Status does not depend on Helm and gcloud; a view that only looks must not start programs. */
+const unaskedHelm: Parameters<Core['gatherFacts']>[0]['helm'] = {
+  version: () => Promise.resolve(''),
+  release: () => Promise.resolve(undefined),
+  dryRun: () => Promise.resolve(''),
+  manifest: () => Promise.resolve(''),
+  upgrade: () => Promise.reject(new Error('Not while looking.')),
+};
+const unaskedGcloud: Parameters<Core['gatherFacts']>[0]['gcloud'] = {
+  addresses: () => Promise.resolve(undefined),
+  reserveAddress: () => Promise.reject(new Error('Not while looking.')),
+};
