@@ -1,5 +1,5 @@
 /** Builds and runs the sandbox (`test/sandbox`) for tests, bench and demo. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { cache, cacheBin, repository } from './paths.ts';
@@ -63,6 +63,8 @@ export interface SandboxOptions {
   speed?: number;
   helm?: 3 | 4;
   log?: (line: string) => void;
+  /** Folder that gets a copy of the sandbox' logs when it ends. */
+  keepLogsIn?: string;
 }
 
 /** Starts a sandbox in a folder of its own and waits until it is ready. Throws with its last lines when it ends first. */
@@ -90,6 +92,9 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
   const stop = (): Promise<void> =>
     (stopped ??= (async () => {
       await group.stop(20_000);
+      if (options.keepLogsIn !== undefined)
+        for (const name of readdirSync(folder))
+          if (name.endsWith('.log')) copyFileSync(path.join(folder, name), path.join(options.keepLogsIn, name));
       rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
     })());
   onEnd(stop);

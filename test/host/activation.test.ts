@@ -31,7 +31,8 @@ describe('extension', () => {
 
   it('reads its settings', () => {
     const settings = vscode.workspace.getConfiguration('milvusLayer7');
-    assert.deepEqual(settings.get('kubeconfig'), [sandbox.kubeconfig]);
+    assert.deepEqual(settings.get('kubeconfig'), []);
+    assert.deepEqual(settings.get('path'), [sandbox.bin]);
     assert.deepEqual(settings.get('dns.servers'), [sandbox.dns]);
     assert.equal(settings.get('test.deadline'), 30);
   });

@@ -5,7 +5,7 @@ import { build } from 'esbuild';
 import { cache, repository, testOutput } from '../paths.ts';
 import type { Sandbox } from '../sandboxProcess.ts';
 import { runExtensionTests } from '../vscode/extensionHostTests.ts';
-import { settingsFor } from '../vscode/sandboxSettings.ts';
+import { environmentFor, settingsFor } from '../vscode/sandboxSettings.ts';
 import { startVSCode } from '../vscode/server.ts';
 import { startBrowser } from '../vscode/workbench.ts';
 
@@ -35,7 +35,7 @@ export async function runHostTests(sandbox: Sandbox, logFile: string): Promise<{
   });
   const vscode = await startVSCode({
     forExtensionTests: true,
-    env: sandbox.env,
+    env: environmentFor(sandbox.ready),
     settings: settingsFor(sandbox.ready),
   });
   try {

@@ -1,5 +1,5 @@
 /** A real VS Code (code-server) for one test, bench or demo: own folders, own port, nothing left behind. */
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -39,6 +39,8 @@ export interface VSCodeOptions {
   forExtensionTests?: boolean;
   /** Display language, `en` when absent. */
   locale?: string;
+  /** Folder that gets a copy of VS Code's logs when it ends. */
+  keepLogsIn?: string;
   /** Port of the page; a free one when absent. */
   port?: number;
 }
@@ -148,6 +150,8 @@ export async function startVSCode(options: VSCodeOptions = {}): Promise<VSCode> 
       },
       async stop() {
         await server.stop();
+        if (options.keepLogsIn !== undefined)
+          cpSync(path.join(userData, 'logs'), path.join(options.keepLogsIn, 'vscode'), { recursive: true });
         rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
       },
     };
