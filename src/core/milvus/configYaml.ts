@@ -1,6 +1,6 @@
 import * as l10n from '@vscode/l10n';
-import { Alias, Document, isAlias, isMap, isScalar, isSeq, parseDocument, Scalar, visit, YAMLMap } from 'yaml';
-import type { Pair } from 'yaml';
+import { isAlias, isMap, isScalar, isSeq, parseDocument, Scalar, visit, YAMLMap } from 'yaml';
+import type { Pair, Document } from 'yaml';
 import { ValuesError } from './valuesError.ts';
 
 /**
@@ -74,15 +74,19 @@ function parse(yaml: string, file: string): Document {
   }
   if (!isMap(document.contents) && !isEmpty(document.contents))
     throw new ValuesError(l10n.t('{0} holds no settings: it must be a map, such as "common:".', file));
-  return document as Document;
+  return document;
 }
 
 function isEmpty(node: unknown): boolean {
   return (
     node === null ||
     node === undefined ||
-    (isScalar(node) && (node.value === null || /^(~|null|)$/i.test(String(node.value))) && isPlain(node))
+    (isScalar(node) && isPlain(node) && (node.value === null || isNull(node.value)))
   );
+}
+
+function isNull(value: unknown): boolean {
+  return typeof value === 'string' && /^(~|null|)$/i.test(value);
 }
 
 function isPlain(node: Scalar): boolean {
@@ -92,8 +96,8 @@ function isPlain(node: Scalar): boolean {
 function flatten(value: unknown, prefix: string, into: Map<string, string>): void {
   if (value === null || value === undefined) return;
   if (typeof value !== 'object') {
-    const text = String(value as string | number | boolean);
-    if (!/^(~|null|)$/i.test(text)) into.set(prefix, text);
+    const text = typeof value === 'string' ? value : JSON.stringify(value);
+    if (!isNull(text)) into.set(prefix, text);
     return;
   }
   if (Array.isArray(value)) {
@@ -113,7 +117,7 @@ function setIn(document: Document, map: YAMLMap, path: readonly string[], value:
   for (let length = path.length - 1; length > 0; length -= 1) {
     const rest = path.slice(length);
     const branches = pairsOf(map, configKey(path.slice(0, length).join('.')));
-    const branch = branches.find((pair) => isMap(pair.value) && leadsTo(pair.value, rest)) ?? branches.find(() => true);
+    const branch = branches.find((pair) => isMap(pair.value) && leadsTo(pair.value, rest)) ?? branches.at(0);
     if (branch) {
       setIn(document, mapOf(document, branch, file), rest, value, file);
       return;
@@ -167,10 +171,11 @@ function replace(pair: Pair, map: YAMLMap): YAMLMap {
 
 /** A copy without the anchors, which may be set only once. */
 function copyOf(map: YAMLMap): YAMLMap {
-  const copy = map.clone() as YAMLMap;
+  const copy: unknown = map.clone();
+  if (!isMap(copy)) return map;
   visit(copy, {
     Node: (_key, node) => {
-      if (!(node instanceof Alias)) delete node.anchor;
+      if (!isAlias(node)) delete node.anchor;
     },
   });
   return copy;
