@@ -145,6 +145,11 @@ export interface ProbeRequest {
   host: string;
   /** The load balancer's address; DNS is compared with it, and it is used when DNS does not answer yet. */
   address?: string;
+  /**
+   * `portForward`: `address` and `port` lead to Milvus itself, so DNS is left out and its certificate, which is for
+   * another name, is not judged. `address` when absent.
+   */
+  via?: ProbeReport['via'];
   port: number;
   /** PEM of the CA to trust besides the system's; needed for a generated certificate. */
   ca?: string;

@@ -203,9 +203,22 @@ const serverAuth = '1.3.6.1.5.5.7.3.1';
 
 type Chain = readonly [X509Certificate, ...X509Certificate[]];
 
+const pemBlock = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
+
+/** The certificates of a PEM that can be read, in their order. */
+export function readCertificates(pem: string): X509Certificate[] {
+  return (pem.match(pemBlock) ?? []).flatMap((block) => {
+    try {
+      return [new X509Certificate(block)];
+    } catch {
+      return [];
+    }
+  });
+}
+
 /** The certificates of a PEM in their order, or a localised sentence about what it is instead. */
 function parseChain(pem: string): Chain | string {
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  const blocks = pem.match(pemBlock) ?? [];
   const certificates: X509Certificate[] = [];
   for (const [index, block] of blocks.entries()) {
     try {
@@ -398,8 +411,8 @@ function checkKey(pem: string, chain: Chain | undefined): Finding[] {
 }
 
 /** Object identifiers of the extended key usages, which Node calls `keyUsage`; empty when the extension is absent. */
-function extendedKeyUsages(certificate: X509Certificate): readonly string[] {
-  return (certificate.keyUsage as readonly string[] | undefined) ?? [];
+function extendedKeyUsages({ keyUsage }: { keyUsage?: readonly string[] | undefined }): readonly string[] {
+  return keyUsage ?? [];
 }
 
 /** Such as `RSA-2048`, `P-256`, `P-384`, `ed25519`. */
@@ -449,7 +462,7 @@ function issue({ asn1, pki }: Forge, options: Issuance): string {
     },
   ]);
   const { SEQUENCE, INTEGER, BITSTRING, OID, UTCTIME, NULL } = asn1.Type;
-  const { UNIVERSAL, CONTEXT_SPECIFIC } = asn1.Class;
+  const { UNIVERSAL } = asn1.Class;
   const sequence = (...items: Asn1[]) => asn1.create(UNIVERSAL, SEQUENCE, true, items);
   const time = (date: Date) => asn1.create(UNIVERSAL, UTCTIME, false, asn1.dateToUtcTime(date));
 
@@ -458,9 +471,7 @@ function issue({ asn1, pki }: Forge, options: Issuance): string {
   // RFC 4055 §5 wants NULL parameters for RSA, RFC 5758 §3.2 wants none for ECDSA.
   const signatureAlgorithm = rsa ? sequence(algorithm, asn1.create(UNIVERSAL, NULL, false, '')) : sequence(algorithm);
   const toBeSigned = sequence(
-    asn1.create(CONTEXT_SPECIFIC, 0 as never, true, [
-      asn1.create(UNIVERSAL, INTEGER, false, asn1.integerToDer(version3).getBytes()),
-    ]),
+    explicit(asn1, 0, asn1.create(UNIVERSAL, INTEGER, false, asn1.integerToDer(version3).getBytes())),
     asn1.create(UNIVERSAL, INTEGER, false, serialNumber().toString('binary')),
     signatureAlgorithm,
     pki.distinguishedNameToAsn1(template.issuer),
@@ -487,7 +498,7 @@ interface EncodedExtension {
 
 function encodedExtensions(asn1: Forge['asn1'], extensions: readonly EncodedExtension[]): Asn1 {
   const { SEQUENCE, OID, BOOLEAN, OCTETSTRING } = asn1.Type;
-  const { UNIVERSAL, CONTEXT_SPECIFIC } = asn1.Class;
+  const { UNIVERSAL } = asn1.Class;
   const encoded = extensions.map(({ id, critical, value }) =>
     asn1.create(UNIVERSAL, SEQUENCE, true, [
       asn1.create(UNIVERSAL, OID, false, asn1.oidToDer(id).getBytes()),
@@ -495,7 +506,7 @@ function encodedExtensions(asn1: Forge['asn1'], extensions: readonly EncodedExte
       asn1.create(UNIVERSAL, OCTETSTRING, false, typeof value === 'string' ? value : der(asn1, value)),
     ]),
   );
-  return asn1.create(CONTEXT_SPECIFIC, 3 as never, true, [asn1.create(UNIVERSAL, SEQUENCE, true, encoded)]);
+  return explicit(asn1, 3, asn1.create(UNIVERSAL, SEQUENCE, true, encoded));
 }
 
 type Asn1 = ReturnType<Forge['asn1']['create']>;
@@ -506,6 +517,12 @@ const ecdsaWithSha256 = '1.2.840.10045.4.3.2';
 
 function der(asn1: Forge['asn1'], value: Asn1): string {
   return asn1.toDer(value).getBytes();
+}
+
+/** A context-specific tag: node-forge's types only know the universal ones. */
+function explicit(asn1: Forge['asn1'], tag: number, content: Asn1): Asn1 {
+  // eslint-disable-next-line @typescript-eslint/no-unsafe-enum-assignment
+  return asn1.create(asn1.Class.CONTEXT_SPECIFIC, tag, true, [content]);
 }
 
 function octetString(asn1: Forge['asn1'], bytes: Buffer): Asn1 {
