@@ -56,7 +56,7 @@ func newProxy(c *component) (*proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	logInfo("proxy/listener_manager.go", "Proxy listen on external grpc listener", "address", external.Addr().String(), "port", strconv.Itoa(port))
+	logInfo("proxy/listener_manager.go", "Proxy listen on external grpc listener", "address", "[::]:"+strconv.Itoa(port), "port", strconv.Itoa(port))
 	p.grpc = external
 	secure, err := c.tlsConfig()
 	shared := c.config.text("proxy.http.port") == "" || c.config.number("proxy.http.port") == port

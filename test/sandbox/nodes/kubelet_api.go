@@ -2,7 +2,9 @@ package nodes
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -209,7 +211,13 @@ func (k *Kubelet) servePortForward(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	portforward.ServePortForward(w, r, forwarder{worker}, r.PathValue("pod"), string(worker.uid), options, streamIdleTimeout, streamCreationTimeout, portforward.SupportedProtocols)
+	portforward.ServePortForward(w, r, forwarder{worker}, worker.sandboxID(), "", options, streamIdleTimeout, streamCreationTimeout, portforward.SupportedProtocols)
+}
+
+// sandboxID is the pod's name in the container runtime, by which its errors call it.
+func (w *podWorker) sandboxID() string {
+	sum := sha256.Sum256([]byte(w.uid))
+	return hex.EncodeToString(sum[:])
 }
 
 // forwarder connects a forwarded stream with a port of the pod.
@@ -221,10 +229,9 @@ func (f forwarder) PortForward(ctx context.Context, _, _ string, port int32, str
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp4", net.JoinHostPort(f.w.address(), strconv.Itoa(int(port))))
 	if err != nil {
-		id := strings.ReplaceAll(string(f.w.uid), "-", "")
 		reason := strings.ReplaceAll(err.Error(), "dial tcp4 "+f.w.address(), "dial tcp4 127.0.0.1")
-		return fmt.Errorf("failed to execute portforward in network namespace %q: failed to connect to localhost:%d inside namespace %q, IPv4: %s IPv6 dial tcp6: address localhost: no suitable address found ",
-			"/var/run/netns/cni-"+string(f.w.uid), port, id, reason)
+		return fmt.Errorf("failed to execute portforward in network namespace %q: failed to connect to localhost:%d inside namespace %q, IPv4: %s IPv6 %s ",
+			"/var/run/netns/cni-"+string(f.w.uid), port, f.w.sandboxID(), reason, strings.ReplaceAll(reason, "dial tcp4 127.0.0.1", "dial tcp6 [::1]"))
 	}
 	defer conn.Close()
 	defer stream.Close()
