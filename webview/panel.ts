@@ -78,6 +78,7 @@ const headline = make('p', 'headline');
 const headlineText = make('strong');
 const headlineDetail = make('span');
 headline.append(headlineText, ' ', headlineDetail);
+const notice = make('p', 'notice');
 
 // Plan
 const plan = section();
@@ -174,6 +175,7 @@ const rule = divider();
 main.append(
   header,
   headline,
+  notice,
   plan.element,
   rollout.element,
   findings.element,
@@ -315,6 +317,8 @@ function render(state: PanelState): void {
   setText(headlineText, state.headline.text);
   setText(headlineDetail, state.headline.detail);
   setAttribute(headline, 'data-tone', state.headline.tone);
+  show(notice, state.notice !== '');
+  setText(notice, state.notice);
 
   renderPlan(state);
   renderRollout(state);

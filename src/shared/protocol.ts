@@ -112,6 +112,8 @@ export interface PanelState {
   title: string;
   where: string;
   headline: { text: string; detail: string; tone: Tone };
+  /** Why what is shown may be out of date; empty when it is not. */
+  notice: string;
   rollout?: { title: string; summary: string; stages: StageRow[] };
   plan?: PlanView;
   findings: { title: string; rows: FindingRow[] };

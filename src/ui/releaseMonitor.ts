@@ -1,5 +1,6 @@
 import type { Intent, MilvusRelease, ProbeReport, Status, Target } from '../core/model.ts';
-import type { Clock, Cluster, Disposable, Dns, Facts, LiveObjects, Log } from '../core/ports.ts';
+import type { NamespaceObjects } from '../core/kube/liveObjects.ts';
+import type { Clock, Cluster, Disposable, Dns, Facts, Log } from '../core/ports.ts';
 import type { Core } from './core.ts';
 import { Listeners } from './listeners.ts';
 import type { Headline } from './panel/panelState.ts';
@@ -18,6 +19,8 @@ export interface ReleaseView {
   ca?: string;
   /** Localised: why nothing is known. */
   problem?: string;
+  /** Localised: why it may be out of date. */
+  interruption?: string;
   /** False until everything has been read once. */
   ready: boolean;
 }
@@ -26,13 +29,15 @@ export interface ReleaseView {
 export interface MonitorDeps {
   core: Core;
   cluster: Cluster;
-  live: LiveObjects;
+  live: NamespaceObjects;
   dns: Dns;
   clock: Clock;
   log: Log;
   lastProbe(): ProbeReport | undefined;
   /** Localised: there is no such release any more. */
   goneText: string;
+  /** Let go of at the end. */
+  hold: Disposable;
 }
 
 /** DNS and Secrets have no watch here; they are looked at again after this many milliseconds, while somebody looks. */
@@ -102,6 +107,7 @@ export class ReleaseMonitor implements Disposable {
     clearInterval(this.#ticks);
     this.#subscription.dispose();
     this.#changed.dispose();
+    this.#deps.hold.dispose();
   }
 
   #soon(): void {
@@ -134,6 +140,7 @@ export class ReleaseMonitor implements Disposable {
     const status = core.status(objects, facts);
     const unfinished = intent !== undefined && !core.readProof(objects, release, intent.host);
     const ca = this.#gathered.tlsSecret?.ca;
+    const { interruption } = live;
     this.#tell({
       release,
       status,
@@ -142,6 +149,7 @@ export class ReleaseMonitor implements Disposable {
       ready: true,
       ...(intent ? { intent } : {}),
       ...(ca === undefined ? {} : { ca }),
+      ...(interruption === undefined ? {} : { interruption }),
     });
     // A host or certificate that has just been set must not wait for the next half minute.
     const about = JSON.stringify([status.host, intent?.certificate]);

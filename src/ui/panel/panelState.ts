@@ -51,6 +51,8 @@ export interface PanelInput {
   headline?: Headline;
   /** Localised: why there is nothing to show. */
   problem?: string;
+  /** Localised: why what is shown may be out of date. */
+  interruption?: string;
   setup?: SetupProgress;
   /** An unfinished setup was found in the cluster. */
   unfinished: boolean;
@@ -79,6 +81,7 @@ export function panelState(input: PanelInput, time: TimeFormat): PanelState {
     title: target.release,
     where: whereText(target, release),
     headline: headlineOf(input),
+    notice: input.interruption ?? '',
     ...(stages.length > 0 ? { rollout: rolloutView(stages, input.now, time) } : {}),
     ...(plan ? { plan } : {}),
     findings: { title: l10n.t('Findings'), rows: findings.map(findingRow) },
