@@ -77,7 +77,7 @@ export function redact(manifests: string): string {
   return documents
     .filter((document) => document.contents !== null)
     .map((document) => {
-      const secret = isMap(document.contents) && document.contents.get('kind') === 'Secret';
+      const secret = document.get('kind') === 'Secret';
       visit(document, {
         Pair(_key, pair, path) {
           const name = isScalar(pair.key) ? pair.key.value : undefined;

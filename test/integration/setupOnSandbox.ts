@@ -1,0 +1,84 @@
+/** The core of the product on a running sandbox, put together as the extension does, without VS Code. */
+import { readFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createGcloud } from '../../src/core/gke/gcloud.ts';
+import { connect } from '../../src/core/kube/connect.ts';
+import { defaultKubeconfigPaths, loadKubeconfig } from '../../src/core/kube/kubeconfig.ts';
+import { watchNamespace } from '../../src/core/kube/liveObjects.ts';
+import type { SetupDeps } from '../../src/core/loadbalancer/setup.ts';
+import { createHelm } from '../../src/core/milvus/helm.ts';
+import type { Clock, Disposable, Log } from '../../src/core/ports.ts';
+import { createProber } from '../../src/core/probe/probe.ts';
+import { createDns } from '../../src/core/probe/dns.ts';
+import { createRunner } from '../../src/core/process.ts';
+import { makeCertificate } from '../../src/core/tls/certificate.ts';
+import { sandboxEnvironment, type SandboxReady } from '../sandboxProcess.ts';
+
+/** The sandbox that the test run started. */
+export function runningSandbox(): SandboxReady {
+  const text = process.env.SANDBOX;
+  if (text === undefined) throw new Error('SANDBOX is not set: run npm run test:integration.');
+  return JSON.parse(text) as SandboxReady;
+}
+
+/** Real time. */
+export const realClock: Clock = {
+  now: () => Date.now(),
+  sleep: (ms, signal) => sleep(ms, undefined, signal ? { signal } : {}),
+};
+
+/** Keeps the lines, so that a test can search them. */
+export class MemoryLog implements Log {
+  readonly lines: string[] = [];
+  readonly #keep = (message: string): void => {
+    this.lines.push(message);
+  };
+  readonly info = this.#keep;
+  readonly warn = this.#keep;
+  readonly error = this.#keep;
+  readonly debug = this.#keep;
+}
+
+export interface SetupOnSandbox extends Disposable {
+  deps: SetupDeps;
+  log: MemoryLog;
+  env: NodeJS.ProcessEnv;
+}
+
+/** Connects through a context of the sandbox' kubeconfig and watches a namespace. */
+export async function setupOnSandbox(
+  ready: SandboxReady,
+  namespace: string,
+  options: { context?: string; env?: NodeJS.ProcessEnv } = {},
+): Promise<SetupOnSandbox> {
+  const env = { ...sandboxEnvironment(ready), ...options.env };
+  const log = new MemoryLog();
+  const read = (file: string): Promise<string> => readFile(file, 'utf8');
+  const kubeconfig = await loadKubeconfig(defaultKubeconfigPaths(env, homedir()), read);
+  const context = options.context ?? ready.contexts.admin;
+  const cluster = await connect(kubeconfig, context, { clock: realClock, log, env, readFile: read });
+  const live = watchNamespace(cluster, namespace, { clock: realClock });
+  const run = createRunner(env);
+  const dns = createDns([ready.dns]);
+  return {
+    deps: {
+      cluster,
+      live,
+      helm: createHelm({ run, kubeconfig: [ready.kubeconfig], context }),
+      gcloud: createGcloud(run, 'sandbox-project'),
+      dns,
+      prober: createProber({ dns, clock: realClock }),
+      makeCertificate,
+      clock: realClock,
+      log,
+      probeDeadlineMs: 20_000,
+    },
+    log,
+    env,
+    dispose: () => {
+      live.dispose();
+      cluster.dispose();
+    },
+  };
+}
