@@ -146,12 +146,16 @@ func (s *sandbox) serve(handler http.Handler) (string, error) {
 	return l.Addr().String(), nil
 }
 
+// reservation holds the number that reserveNet took.
+var reservation net.Listener
+
 // reserveNet takes the first free number for loopback ranges: load balancers of layer 7 get 127.(20+net).0.x,
 // of layer 4 127.(60+net).0.x, pods 10.(8+net).x.y, nodes 10.(128+net).0.x. The listener is the reservation,
 // so that it ends with the process.
 func reserveNet() (int, error) {
 	for n := range 12 {
-		if _, err := net.Listen("tcp", fmt.Sprintf("127.%d.255.254:10250", 20+n)); err == nil {
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.%d.255.254:10250", 20+n)); err == nil {
+			reservation = l // a listener that nothing refers to is closed by the garbage collector
 			return n, nil
 		}
 	}
