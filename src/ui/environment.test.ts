@@ -11,7 +11,10 @@ it('puts the folders in front of PATH and keeps how PATH is written', () => {
 });
 
 it('does not hand on what only VS Code understands', () => {
-  const env = programEnvironment({ PATH: '/bin', ELECTRON_RUN_AS_NODE: '1', VSCODE_PID: '1', NODE_OPTIONS: '-r x' }, []);
+  const env = programEnvironment(
+    { PATH: '/bin', ELECTRON_RUN_AS_NODE: '1', VSCODE_PID: '1', NODE_OPTIONS: '-r x' },
+    [],
+  );
   expect(env).toEqual({ PATH: '/bin' });
 });
 

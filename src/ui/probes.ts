@@ -68,7 +68,11 @@ export class Probes implements Disposable {
   report(target: Target, report: ProbeReport | undefined): void {
     const view = this.view(target);
     const kept = report ?? view?.report;
-    this.#views.set(targetKey(target), { running: false, stages: kept?.stages ?? [], ...(kept ? { report: kept } : {}) });
+    this.#views.set(targetKey(target), {
+      running: false,
+      stages: kept?.stages ?? [],
+      ...(kept ? { report: kept } : {}),
+    });
     this.#changed.fire(target);
   }
 

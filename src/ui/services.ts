@@ -104,7 +104,8 @@ export class Services implements Disposable {
         [choose],
       );
     }
-    const found = contexts.find((context) => context.name === current) ?? (contexts.length === 1 ? contexts[0] : undefined);
+    const found =
+      contexts.find((context) => context.name === current) ?? (contexts.length === 1 ? contexts[0] : undefined);
     if (!found) throw new UserError(vscode.l10n.t('The kubeconfig has no current context.'), [choose]);
     return found.name;
   }
@@ -352,9 +353,10 @@ export class Services implements Disposable {
 /** In Restricted Mode nothing is contacted and nothing is run, whatever called. */
 function requireTrust(): void {
   if (!vscode.workspace.isTrusted)
-    throw new UserError(vscode.l10n.t('In Restricted Mode no cluster is contacted, because a kubeconfig can run programs.'), [
-      { title: vscode.l10n.t('Manage Workspace Trust'), command: 'workbench.trust.manage' },
-    ]);
+    throw new UserError(
+      vscode.l10n.t('In Restricted Mode no cluster is contacted, because a kubeconfig can run programs.'),
+      [{ title: vscode.l10n.t('Manage Workspace Trust'), command: 'workbench.trust.manage' }],
+    );
 }
 
 async function listReleases(

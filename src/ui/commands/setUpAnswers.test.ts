@@ -36,7 +36,13 @@ describe('answers', () => {
     expect(parseAnswers(JSON.parse(JSON.stringify(answersOf(intent))))).toEqual(answersOf(intent));
     expect(parseAnswers(null)).toEqual({});
     expect(
-      parseAnswers({ host: 1, certificate: { kind: 'files' }, address: { kind: 'static' }, restart: 'all', closeLayer4: 1 }),
+      parseAnswers({
+        host: 1,
+        certificate: { kind: 'files' },
+        address: { kind: 'static' },
+        restart: 'all',
+        closeLayer4: 1,
+      }),
     ).toEqual({});
   });
 });
@@ -58,7 +64,9 @@ it('proposes host names of Ingresses and certificates, this release’s first, e
       object('Ingress', 'broken', null),
     ],
     [
-      object('ManagedCertificate', 'cert', { domains: ['milvus.example.com', 'other.example.com', '*.example.com', 7] }),
+      object('ManagedCertificate', 'cert', {
+        domains: ['milvus.example.com', 'other.example.com', '*.example.com', 7],
+      }),
       object('ManagedCertificate', 'broken', { domains: 'x' }),
     ],
     'my-release',
@@ -71,7 +79,9 @@ it('proposes host names of Ingresses and certificates, this release’s first, e
 });
 
 it('blocks the certificate kind that refuses the host name, with the reason', () => {
-  const choices = certificateChoices('milvus.internal', (_host, kind) => (kind === 'managed' ? 'not public' : undefined));
+  const choices = certificateChoices('milvus.internal', (_host, kind) =>
+    kind === 'managed' ? 'not public' : undefined,
+  );
   expect(choices.map((choice) => choice.blocked)).toEqual(['not public', undefined, undefined, undefined]);
 });
 

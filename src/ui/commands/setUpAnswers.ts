@@ -71,11 +71,6 @@ function parseAddress(value: unknown): AddressChoice | undefined {
   return undefined;
 }
 
-/** Which check a host name has to pass for the chosen certificate. Before one is chosen, the wider one. */
-export function hostKind(certificate: CertificateChoice | undefined): 'managed' | 'self' {
-  return certificate?.kind === 'managed' ? 'managed' : 'self';
-}
-
 /** A host name found in the cluster, and where. */
 export interface HostProposal {
   host: string;
@@ -90,9 +85,11 @@ export function hostProposals(
 ): HostProposal[] {
   const found = new Map<string, string>();
   const add = (value: unknown, from: string): void => {
-    if (typeof value === 'string' && value !== '' && !value.startsWith('*') && !found.has(value)) found.set(value, from);
+    if (typeof value === 'string' && value !== '' && !value.startsWith('*') && !found.has(value))
+      found.set(value, from);
   };
-  const own = (ingress: KubeObject): boolean => JSON.stringify(ingress.spec ?? {}).includes(JSON.stringify(serviceName));
+  const own = (ingress: KubeObject): boolean =>
+    JSON.stringify(ingress.spec ?? {}).includes(JSON.stringify(serviceName));
   for (const ingress of [...ingresses].sort((a, b) => Number(own(b)) - Number(own(a)))) {
     const spec = ingress.spec as { rules?: unknown } | null | undefined;
     for (const rule of Array.isArray(spec?.rules) ? (spec.rules as unknown[]) : [])
@@ -149,7 +146,9 @@ export function certificateValue(certificate: CertificateChoice | undefined): st
 }
 
 /** Where the address comes from. `addresses` is undefined when gcloud cannot tell. */
-export function addressChoices(addresses: readonly GlobalAddress[] | undefined): Choice<AddressChoice | 'name' | 'reserve'>[] {
+export function addressChoices(
+  addresses: readonly GlobalAddress[] | undefined,
+): Choice<AddressChoice | 'name' | 'reserve'>[] {
   const existing = (addresses ?? []).map((address): Choice<AddressChoice> => {
     const used = address.status === 'IN_USE';
     return {
@@ -181,7 +180,9 @@ export function addressChoices(addresses: readonly GlobalAddress[] | undefined):
       value: { kind: 'ephemeral' },
       label: l10n.t('Ephemeral Address'),
       description: l10n.t('chosen by Google'),
-      detail: l10n.t('Lost when the Ingress is deleted or built anew: DNS must then be changed, clients lose the connection.'),
+      detail: l10n.t(
+        'Lost when the Ingress is deleted or built anew: DNS must then be changed, clients lose the connection.',
+      ),
     },
   ];
 }
@@ -194,7 +195,9 @@ function inUse(addresses: readonly GlobalAddress[] | undefined, choice: Choice<A
 export function isAddress(choice: AddressChoice | 'name' | 'reserve', answer: AddressChoice | undefined): boolean {
   if (!answer) return false;
   if (typeof choice === 'string') return choice === 'reserve' ? answer.kind === 'reserve' : answer.kind === 'static';
-  return choice.kind === answer.kind && (choice.kind === 'ephemeral' || ('name' in answer && choice.name === answer.name));
+  return (
+    choice.kind === answer.kind && (choice.kind === 'ephemeral' || ('name' in answer && choice.name === answer.name))
+  );
 }
 
 /** Why a text is no name of a Google Cloud resource (RFC 1035 label, at most 63); undefined when it is one. */

@@ -128,7 +128,11 @@ describe('panelState', () => {
   });
 
   it('offers diffs only for steps that change objects, and only before they are applied', () => {
-    expect(panelState(input({ setup: setup() }), time).plan?.steps.map((row) => row.diff)).toEqual([true, false, false]);
+    expect(panelState(input({ setup: setup() }), time).plan?.steps.map((row) => row.diff)).toEqual([
+      true,
+      false,
+      false,
+    ]);
     expect(panelState(input({ setup: setup({ phase: 'running' }) }), time).plan?.steps[0]?.diff).toBe(false);
   });
 

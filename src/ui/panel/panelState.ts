@@ -401,7 +401,8 @@ function connectionSummary(running: boolean, report: ProbeReport | undefined, ti
       : l10n.t('tested {0} from this machine, through a port-forward', time.clock(Date.parse(report.at))),
     report.passed ? l10n.t('passed') : l10n.t('failed'),
   ];
-  if (report.entities) parts.push(l10n.t('{0} entities read from {1}', report.entities.count, report.entities.collection));
+  if (report.entities)
+    parts.push(l10n.t('{0} entities read from {1}', report.entities.count, report.entities.collection));
   return parts.join(' · ');
 }
 
@@ -424,7 +425,9 @@ function probeRows(stages: readonly ProbeStage[], running: boolean): ProbeStageR
 function probeDetail(stage: ProbeStage): string {
   if (stage.state === 'running') return l10n.t('testing …');
   if (stage.state === 'skipped') return stage.detail === '' ? l10n.t('not reached') : stage.detail;
-  return [stage.ms === undefined ? '' : formatDuration(stage.ms), stage.detail].filter((part) => part !== '').join(' · ');
+  return [stage.ms === undefined ? '' : formatDuration(stage.ms), stage.detail]
+    .filter((part) => part !== '')
+    .join(' · ');
 }
 
 /** Name of a stage of the connection test. */

@@ -2,7 +2,14 @@ import { describe, expect, it } from 'vitest';
 import type { Step } from '../../core/model.ts';
 import { finished, planned, stepProgress, stopped, withStep } from './setupProgress.ts';
 
-const step = (id: string): Step => ({ id, title: id, changes: '', interrupts: '', undo: '', action: { kind: 'prove' } });
+const step = (id: string): Step => ({
+  id,
+  title: id,
+  changes: '',
+  interrupts: '',
+  undo: '',
+  action: { kind: 'prove' },
+});
 const plan = (ids: string[]) =>
   planned({
     intent: {

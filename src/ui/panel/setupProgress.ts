@@ -47,7 +47,11 @@ export function withStep(progress: SetupProgress, step: Step, state: StepProgres
 
 /** The setup came to its end: whatever was planned holds. */
 export function finished(progress: SetupProgress): SetupProgress {
-  return { ...progress, phase: 'done', steps: new Map(progress.plan.steps.map((step) => [step.id, { state: 'done' }])) };
+  return {
+    ...progress,
+    phase: 'done',
+    steps: new Map(progress.plan.steps.map((step) => [step.id, { state: 'done' }])),
+  };
 }
 
 /** The setup stopped; no step runs any more. */
