@@ -32,7 +32,7 @@ try {
   const hello = await client.connectPromise;
   if (!hello?.status) throw new Error('what answered is not Milvus');
   const found = await client.query({ collection_name: values.collection, filter: '', output_fields: ['count(*)'] });
-  if (found.status.error_code !== 'Success') throw new Error(found.status.reason);
+  if (found.status.code !== 0) throw new Error(found.status.reason);
   console.log(found.data[0]['count(*)']);
 } catch (e) {
   console.error(e instanceof Error ? e.message : String(e));

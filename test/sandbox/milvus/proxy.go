@@ -174,6 +174,8 @@ func (p *proxy) handle(_ any, stream grpc.ServerStream) error {
 		return reply(stream, &milvuspb.GetVersionRequest{}, &milvuspb.GetVersionResponse{Status: &commonpb.Status{}, Version: p.c.tag})
 	case milvuspb.MilvusService_CheckHealth_FullMethodName:
 		return reply(stream, &milvuspb.CheckHealthRequest{}, &milvuspb.CheckHealthResponse{Status: &commonpb.Status{}, IsHealthy: true, Reasons: []string{}})
+	case milvuspb.MilvusService_ListDatabases_FullMethodName: // Milvus Lite has one database and no call to list it
+		return reply(stream, &milvuspb.ListDatabasesRequest{}, &milvuspb.ListDatabasesResponse{Status: &commonpb.Status{}, DbNames: []string{"default"}, CreatedTimestamp: []uint64{1}})
 	}
 	return p.forward(stream, method)
 }
