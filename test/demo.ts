@@ -5,7 +5,7 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
-import { answerQuestions, StatusPanel } from './e2e/setUp.ts';
+import { answerQuestions, setupProven, StatusPanel } from './e2e/setUp.ts';
 import { control, ingressAddress, installRelease, type Release } from './milvusRelease.ts';
 import { packageExtension } from './package.ts';
 import { repository } from './paths.ts';
@@ -110,10 +110,9 @@ async function drive(sandbox: Sandbox, release: Release, vscode: VSCode): Promis
         [
           { question: /release/i, pick: /my-release/ },
           { question: /host name/i, type: host },
-          { question: /certificate/i, pick: /generate/i },
+          { question: /certificate/i, pick: /generate now, rsa/i },
           { question: /address/i, pick: /ephemeral/i },
-          { question: /restart|cut-over/i, pick: /proxies/i },
-          { question: /layer 4/i, pick: /close/i },
+          { question: /cut-over/i, pick: /only the proxies[^]*close layer 4/i },
         ],
         async (number) => {
           await shoot(`1-question-${number}`);
@@ -139,12 +138,17 @@ async function drive(sandbox: Sandbox, release: Release, vscode: VSCode): Promis
     );
     say(`  address ${address}`);
     await step(`DNS: ${host} A ${address}`, () => setDns(sandbox, host, address));
-    await step('Roll-out, cut-over and proof', async () => {
-      await follow(panel, async () => {
-        await shoot('4-roll-out');
+    const text = await step('Roll-out, cut-over and proof', () => {
+      const states = new Map<string, string>();
+      let shots = 0;
+      return setupProven(panel, 5 * 60_000, async ({ steps }) => {
+        for (const { title, state } of steps) {
+          if (states.get(title) !== state && state !== 'planned') indented(`${title}: ${state}`);
+          states.set(title, state);
+        }
+        if (++shots === 3) await shoot('4-roll-out');
       });
     });
-    const text = await panel.read();
     say(text.headline);
     for (const stage of text.stages) indented(stage.text);
     for (const stage of text.connection.stages) say(`Test: ${stage.title}`);
@@ -155,24 +159,6 @@ async function drive(sandbox: Sandbox, release: Release, vscode: VSCode): Promis
     await shoot('failed').catch(() => undefined);
     throw error;
   }
-}
-
-/** Prints each step as it gets done; resolves when the setup is proven, throws with what the panel says when it stopped. */
-async function follow(panel: StatusPanel, atFirst: () => Promise<void>): Promise<void> {
-  const states = new Map<string, string>();
-  const deadline = Date.now() + 5 * 60_000;
-  for (let look = 0; Date.now() < deadline; look++) {
-    const { headline, steps, problems } = await panel.read();
-    for (const { title, state } of steps) {
-      if (states.get(title) !== state && state !== 'planned') indented(`${title}: ${state}`);
-      states.set(title, state);
-    }
-    if (look === 5) await atFirst();
-    if (headline.startsWith('Works')) return;
-    if (steps.some(({ state }) => state === 'failed')) throw new Error([headline, ...problems].join('\n'));
-    await new Promise((resolve) => setTimeout(resolve, 300));
-  }
-  throw new Error(`Not proven within 5 min: ${(await panel.read()).headline}`);
 }
 
 /** Keeps everything running for a person; offers to set the DNS record when a load balancer gets its address. */

@@ -108,8 +108,10 @@ export async function installRelease(
     return object?.status?.loadBalancer?.ingress?.[0]?.ip;
   });
   const collection = 'articles';
-  const script = path.join(import.meta.dirname, 'writeEntities.py');
-  await tool(env, python, [script, `http://${layer4}:19530`, collection, String(entities)], 120_000);
+  const script = path.join(import.meta.dirname, 'clients/python/write.py');
+  const args = ['--address', `${layer4}:19530`, '--collection', collection, '--entities', String(entities)];
+  const written = Number(await tool(env, python, [script, ...args], 120_000));
+  if (written !== entities) throw new Error(`${collection} holds ${written} entities instead of ${entities}.`);
   return { ...request, service, layer4, collection, entities };
 }
 

@@ -17,6 +17,8 @@ export interface SandboxReady {
   dns: string;
   /** Folder to put in front of PATH: helm, kubectl, gcloud, gke-gcloud-auth-plugin. */
   bin: string;
+  /** PEM file of the authority that stands for the public ones; it signs Google-managed certificates. */
+  publicCA: string;
   /** Variables to add to the environment of everything that uses it. */
   env: Record<string, string>;
   chart: { folder: string; repository: string; versions: string[] };

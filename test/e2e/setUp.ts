@@ -1,4 +1,5 @@
 /** The product as a person uses it: the questions of Set Up Layer-7 LB and the status panel. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { FrameLocator, Locator } from 'playwright-core';
 import type { Workbench } from '../vscode/workbench.ts';
 
@@ -90,6 +91,11 @@ export class StatusPanel {
     return this.#frame.locator('.headline');
   }
 
+  /** A text of the page. */
+  text(text: RegExp): Locator {
+    return this.#frame.getByText(text).first();
+  }
+
   async read(): Promise<PanelText> {
     const text = async (locator: Locator): Promise<string> => oneLine((await locator.first().innerText()) || '');
     const rows = async (selector: string, titles: string): Promise<{ title: string; state: string; text: string }[]> =>
@@ -113,5 +119,30 @@ export class StatusPanel {
         await this.#frame.locator('article.card:visible, div.card:visible, .step .bad:visible').allInnerTexts()
       ).map(oneLine),
     };
+  }
+}
+
+/**
+ * Follows a running setup until the headline says that it works. Throws with what the panel says when a step failed or
+ * the time ran out.
+ */
+export async function setupProven(
+  panel: StatusPanel,
+  ms: number,
+  onChange: (text: PanelText) => Promise<void> = () => Promise.resolve(),
+): Promise<PanelText> {
+  const deadline = Date.now() + ms;
+  let before = '';
+  for (;;) {
+    const text = await panel.read();
+    const now = JSON.stringify([text.headline, text.steps]);
+    if (now !== before) await onChange(text);
+    before = now;
+    if (text.headline.startsWith('Works')) return text;
+    if (text.steps.some(({ state }) => state === 'failed'))
+      throw new Error([text.headline, ...text.problems].join('\n'));
+    if (Date.now() > deadline)
+      throw new Error(`Not proven within ${ms / 1000} s: ${[text.headline, ...text.problems].join('\n')}`);
+    await sleep(250);
   }
 }

@@ -6,7 +6,10 @@ export function settingsFor(ready: SandboxReady): Record<string, unknown> {
   return { 'milvusLayer7.path': [ready.bin], 'milvusLayer7.dns.servers': [ready.dns] };
 }
 
-/** Environment of VS Code: the kubeconfig and the Helm repositories. The tools are found by the settings, not by PATH. */
+/**
+ * Environment of VS Code: the kubeconfig, the Helm repositories, and the authority that this sandbox' world trusts.
+ * The tools are found by the settings, not by PATH.
+ */
 export function environmentFor(ready: SandboxReady): NodeJS.ProcessEnv {
-  return { ...ready.env, KUBECONFIG: ready.kubeconfig };
+  return { ...ready.env, KUBECONFIG: ready.kubeconfig, NODE_EXTRA_CA_CERTS: ready.publicCA };
 }

@@ -56,6 +56,8 @@ export interface VSCode {
   url(folder?: string): string;
   /** Text of a file below the logs whose path ends in `suffix`; empty when there is none. */
   log(suffix: string): string;
+  /** What the extension under test wrote to its log. */
+  extensionLog(): string;
   /** Ends the server and everything it started, and deletes its folders. */
   stop(): Promise<void>;
 }
@@ -138,16 +140,18 @@ export async function startVSCode(options: VSCodeOptions = {}): Promise<VSCode> 
     ];
     const server = startProcess(process.execPath, args, { env, logFile, cwd: workspace });
     await ready(port, server.exited, logFile);
+    const log = (suffix: string): string => {
+      const logs = path.join(userData, 'logs');
+      const file = readdirSync(logs, { recursive: true, encoding: 'utf8' }).find((name) => name.endsWith(suffix));
+      return file === undefined ? '' : readFileSync(path.join(logs, file), 'utf8');
+    };
     return {
       authority: `127.0.0.1:${port}`,
       workspace,
       userData,
       url: (open = workspace) => `http://127.0.0.1:${port}/?folder=${encodeURIComponent(open)}`,
-      log: (suffix) => {
-        const logs = path.join(userData, 'logs');
-        const file = readdirSync(logs, { recursive: true, encoding: 'utf8' }).find((name) => name.endsWith(suffix));
-        return file === undefined ? '' : readFileSync(path.join(logs, file), 'utf8');
-      },
+      log,
+      extensionLog: () => log('milvus-layer7.milvus-layer7/Milvus Layer 7.log'),
       async stop() {
         await server.stop();
         if (options.keepLogsIn !== undefined)
