@@ -199,11 +199,8 @@ test('changes nothing else in any file, and changing twice is changing once', ()
       const wanted = readConfigYaml(before, file);
       wanted.set(configKey('common.security.tlsMode'), '1').set(configKey('proxy.http.port'), '8080');
       expect(readConfigYaml(after, file)).toEqual(wanted);
-      const untouched = (yaml: string): unknown => {
-        const rest = (parse(yaml) ?? {}) as Record<string, unknown>;
-        for (const name of Object.keys(rest)) if (/^(common|proxy)/i.test(name)) delete rest[name];
-        return rest;
-      };
+      const untouched = (yaml: string): unknown =>
+        Object.entries((parse(yaml) ?? {}) as object).filter(([name]) => !/^(common|proxy)/i.test(name));
       expect(untouched(after)).toEqual(untouched(before));
     }),
     { numRuns: 300 },

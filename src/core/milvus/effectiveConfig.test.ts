@@ -77,6 +77,7 @@ test('any text in the files is read or passed over, never thrown', () => {
     fc.property(fc.string({ unit: 'binary' }), fc.jsonValue(), (userYaml, env) => {
       expect([0, 1, 2]).toContain(config({ userYaml, env: [env] }).tlsMode);
     }),
+    { numRuns: 50 },
   );
 });
 

@@ -46,9 +46,8 @@ export function effectiveConfig(objects: ObjectSet, release: MilvusRelease): Eff
   const layers: ConfigLayer[] = [];
   if (server) {
     for (const file of configFiles(server)) {
-      const yaml = text(at(objects.get('ConfigMap', release.namespace, file.configMap), 'data', file.key));
-      if (yaml !== undefined)
-        layers.push({ source: l10n.t('ConfigMap {0}, {1}', file.configMap, file.key), settings: settingsOf(yaml) });
+      const settings = settingsOf(objects.get('ConfigMap', release.namespace, file.configMap), file.key);
+      if (settings) layers.push({ source: l10n.t('ConfigMap {0}, {1}', file.configMap, file.key), settings });
     }
     layers.push({
       source: l10n.t('environment of Deployment {0}', server.metadata.name),
@@ -119,7 +118,21 @@ export function environment(env: readonly unknown[]): Map<string, string> {
   return settings;
 }
 
-function settingsOf(yaml: string): ReadonlyMap<string, string> {
+/** Settings of the files seen so far. Objects never change, and a status is computed after each change of any object. */
+const parsed = new WeakMap<KubeObject, Map<string, ReadonlyMap<string, string>>>();
+
+function settingsOf(configMap: KubeObject | undefined, key: string): ReadonlyMap<string, string> | undefined {
+  const yaml = text(at(configMap, 'data', key));
+  if (!configMap || yaml === undefined) return undefined;
+  const files = parsed.get(configMap) ?? new Map<string, ReadonlyMap<string, string>>();
+  parsed.set(configMap, files);
+  const settings = files.get(key) ?? readable(yaml);
+  files.set(key, settings);
+  return settings;
+}
+
+/** A file that is no YAML sets nothing here; Milvus does not start with it. */
+function readable(yaml: string): ReadonlyMap<string, string> {
   try {
     return readConfigYaml(yaml, '');
   } catch {
