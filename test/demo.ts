@@ -108,11 +108,11 @@ async function drive(sandbox: Sandbox, release: Release, vscode: VSCode): Promis
       const asked = await answerQuestions(
         workbench,
         [
-          { question: /release/i, pick: /my-release/ },
-          { question: /host name/i, type: host },
-          { question: /certificate/i, pick: /generate now, rsa/i },
-          { question: /address/i, pick: /ephemeral/i },
-          { question: /cut-over/i, pick: /only the proxies[^]*close layer 4/i },
+          { question: /: Release/, pick: /my-release/ },
+          { question: /: Host Name/, type: host },
+          { question: /: Certificate/, pick: /Generate Now, RSA/ },
+          { question: /: Address/, pick: /Ephemeral/ },
+          { question: /: Cut-Over/, pick: /Only the Proxies[^]*close Layer 4/ },
         ],
         async (number) => {
           await shoot(`1-question-${number}`);

@@ -8,7 +8,7 @@ export interface Answer {
   question: RegExp;
   /** Row to take, of a quick pick. */
   pick?: RegExp;
-  /** Text to enter, in an input box or as the value of a quick pick. */
+  /** Text to enter, where there are no rows. */
   type?: string;
 }
 
@@ -26,52 +26,55 @@ export interface PanelText {
 const oneLine = (text: string): string => text.replace(/\s+/g, ' ').trim();
 
 /**
- * Answers the questions of a quick-pick dialog until it closes. Each question is answered by the first matching answer.
- * Returns the questions as asked. Throws with the question's text when there is no answer to it.
+ * Answers the questions of a row of quick picks until it closes. Each question is answered by the first answer whose
+ * pattern matches its title. Returns the titles as asked. Throws with the title when there is no answer to it, or none of
+ * its rows is the one to take.
  */
 export async function answerQuestions(
   workbench: Workbench,
   answers: readonly Answer[],
   onQuestion: (number: number) => Promise<void> = () => Promise.resolve(),
 ): Promise<string[]> {
-  const { page, quickInput } = workbench;
+  const { quickInput } = workbench;
+  const list = quickInput.locator('.quick-input-list');
   const asked: string[] = [];
-  for (;;) {
-    const title = oneLine(
-      await quickInput
-        .locator('.quick-input-titlebar')
-        .innerText()
-        .catch(() => ''),
-    );
-    const input = quickInput.locator('input.input').first();
-    const hint = (await input.getAttribute('placeholder').catch(() => null)) ?? '';
-    const prompt = oneLine(await workbench.inputMessage.innerText().catch(() => ''));
-    const question = [title, hint, prompt].filter((part) => part !== '').join(' · ');
-    const answer = answers.find((each) => each.question.test(question));
-    if (answer === undefined)
-      throw new Error(`No answer to "${question}" (${(await workbench.choices()).join(' | ')})`);
-    asked.push(question);
-    await onQuestion(asked.length);
-    if (answer.type !== undefined) await workbench.type(answer.type);
-    if (answer.pick !== undefined) await workbench.pick(answer.pick);
-    // The next question has another title; the last one closes the input.
-    await page.waitForFunction(
-      `(() => {
-        const input = document.querySelector('.quick-input-widget');
-        const title = input?.querySelector('.quick-input-titlebar')?.innerText.replace(/\\s+/g, ' ').trim();
-        const prompt = input?.querySelector('.quick-input-message')?.innerText ?? '';
-        return !input || input.style.display === 'none' || title !== ${JSON.stringify(title)};
-      })()`,
-    );
-    if (!(await quickInput.isVisible())) {
-      // Between two questions the input is hidden for a moment while the next one is prepared.
-      const next = await quickInput.waitFor({ state: 'visible', timeout: 1500 }).then(
-        () => true,
-        () => false,
-      );
-      if (!next) return asked;
+  let answered = '';
+  // Moves on with each answer: a question that stays, or a pause between two, must end before it.
+  let patience = Date.now() + 60_000;
+  for (; Date.now() < patience; await sleep(100)) {
+    const title = (await quickInput.isVisible())
+      ? oneLine(
+          await quickInput
+            .locator('.quick-input-titlebar')
+            .innerText()
+            .catch(() => ''),
+        )
+      : '';
+    if (title === '' && asked.length > 0 && Date.now() > patience - 57_000) return asked;
+    if (title === '' || title === answered) continue;
+    const answer = answers.find(({ question }) => question.test(title));
+    if (answer === undefined) throw new Error(`No answer to "${title}": ${(await workbench.choices()).join(' | ')}`);
+    if (await list.isVisible()) {
+      if (answer.pick === undefined)
+        throw new Error(`"${title}" asks to choose: ${(await workbench.choices()).join(' | ')}`);
+      const row = list.locator('.monaco-list-row', { hasText: answer.pick }).first();
+      if (!(await row.isVisible())) continue;
+      await onQuestion(asked.length + 1);
+      await row.click();
+    } else {
+      if (answer.type === undefined) continue;
+      await quickInput.locator('input.input').first().fill(answer.type);
+      await onQuestion(asked.length + 1);
+      await workbench.page.keyboard.press('Enter');
     }
+    asked.push(title);
+    answered = title;
+    patience = Date.now() + 60_000;
   }
+  const rows = await workbench.choices();
+  throw new Error(
+    `Stuck at "${answered}" after ${asked.join(', ')}: ${(await quickInput.innerText()) || rows.join(' | ')}`,
+  );
 }
 
 /** The status panel of a release. */
