@@ -41,7 +41,8 @@ export async function answerQuestions(
   let answered = '';
   // Moves on with each answer: a question that stays, or a pause between two, must end before it.
   let patience = Date.now() + 60_000;
-  for (; Date.now() < patience; await sleep(100)) {
+  while (Date.now() < patience) {
+    await sleep(100);
     const title = (await quickInput.isVisible())
       ? oneLine(
           await quickInput
