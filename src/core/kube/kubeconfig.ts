@@ -420,7 +420,10 @@ class EntryReader {
   #resolve(value: unknown): Node | undefined {
     if (value === null || value === undefined) return undefined;
     const node = value as Node;
-    return isAlias(node) ? node.resolve(this.#document) : node;
+    if (!isAlias(node)) return node;
+    const anchored = node.resolve(this.#document);
+    if (!anchored) this.#problem(offsetOf(node), l10n.t('This YAML alias has no anchor.'));
+    return anchored;
   }
 }
 
