@@ -56,6 +56,9 @@ const child = spawn(node, [path.join(repository, script), ...args], {
 });
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
   process.on(signal, () => signal === 'SIGINT' || child.kill(signal));
+// npm and the shell below it die of a signal without telling: then this process has another parent.
+const parent = process.ppid;
+setInterval(() => process.ppid === parent || child.kill('SIGTERM'), 500).unref();
 child.on('error', (error) => {
   process.stderr.write(`${node}: ${error.message}\n`);
   process.exitCode = 1;
