@@ -19,13 +19,25 @@ const chunks = {
 
 /** @type {esbuild.BuildOptions} */
 const common = { bundle: true, minify, sourcemap: false, logLevel: 'warning', legalComments: 'none', metafile: true };
-const node = { ...common, platform: 'node', format: 'cjs', target: 'node22', external: ['vscode'], plugins: [chunks] };
+const node = {
+  ...common,
+  platform: 'node',
+  format: 'cjs',
+  target: 'node22',
+  external: ['vscode'],
+  plugins: [chunks],
+  // A chunk is required: it must see VS Code's own `require`, which knows the module `vscode`.
+  supported: { 'dynamic-import': false },
+};
 
 const builds = [
   {
     ...node,
-    entryPoints: ['src/extension.ts', ...globSync('src/**/*.chunk.ts')],
-    entryNames: '[name]',
+    entryPoints: Object.fromEntries([
+      ['extension', 'src/extension.ts'],
+      ['localisation', '@vscode/l10n'],
+      ...globSync('src/**/*.chunk.ts').map((file) => [path.basename(file, '.ts'), file]),
+    ]),
     outdir: 'dist',
     // The SDK reads Parquet files only in its bulk writer; leaving it out halves the chunk.
     alias: { '@shanghaikid/parquetjs': './src/core/probe/parquetStub.ts' },
@@ -45,7 +57,8 @@ const builds = [
 rmSync('dist', { recursive: true, force: true });
 for (const options of builds) {
   const inputs = Array.isArray(options.entryPoints) ? options.entryPoints : Object.values(options.entryPoints);
-  if (!inputs.every((file) => existsSync(file))) throw new Error(`Missing entry point among ${inputs.join(', ')}`);
+  if (!inputs.every((file) => file.startsWith('@') || existsSync(file)))
+    throw new Error(`Missing entry point among ${inputs.join(', ')}`);
   if (watch) await (await esbuild.context(options)).watch();
   else await esbuild.build(options);
 }

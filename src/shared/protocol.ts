@@ -139,8 +139,8 @@ export type FromPage =
   | { type: 'copy'; what: 'snippet' | 'fix'; id: string };
 
 /** One handler for each message of the page: a missing one is a compile error. */
-export type FromPageHandlers = {
-  [T in FromPage['type']]: (message: Extract<FromPage, { type: T }>) => void;
+export type FromPageHandlers<Result = void> = {
+  [T in FromPage['type']]: (message: Extract<FromPage, { type: T }>) => Result;
 };
 
 const withoutFields = new Set(['ready', 'apply', 'setUp', 'cancel', 'refresh', 'testConnection', 'exportManifests']);

@@ -56,7 +56,8 @@ export function releaseNode(
   const { status, headline, problem } = known;
   const facts = [release.namespace, modeText(release.mode), release.version ?? ''].filter((part) => part !== '');
   const layer7 = status?.exposure === 'layer7' || status?.exposure === 'both';
-  const sentence = problem ?? (headline ? `${headline.text} ${headline.detail}`.trim() : l10n.t('Reading the cluster …'));
+  const sentence =
+    problem ?? (headline ? `${headline.text} ${headline.detail}`.trim() : l10n.t('Reading the cluster …'));
   return {
     id: `release/${targetKey(target)}`,
     label: release.name,
