@@ -65,7 +65,21 @@ export async function openMilvus(target: MilvusTarget, sockets: OpenSockets): Pr
         __SKIP_CONNECT__: true,
       }),
   );
+  await keepClosed(client);
   return calls(client, MilvusClient.sdkInfo.version, sockets);
+}
+
+/**
+ * The SDK's pool closes its channel and then asks grpc-js for the channel's state in the way that makes it connect
+ * (`createChannelPool` in milvus-sdk-node milvus/grpc/GrpcClient.ts): a connection that nobody closes any more. Asking
+ * the other way leaves it closed.
+ */
+async function keepClosed({ channelPool }: MilvusClient): Promise<void> {
+  const service = await channelPool.acquire();
+  const channel = service.getChannel();
+  const stateOf = channel.getConnectivityState.bind(channel);
+  channel.getConnectivityState = () => stateOf(false);
+  await channelPool.release(service);
 }
 
 function calls(client: MilvusClient, sdkVersion: string, sockets: OpenSockets): MilvusCalls {
