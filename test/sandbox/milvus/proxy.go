@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -173,11 +174,41 @@ func (p *proxy) handle(_ any, stream grpc.ServerStream) error {
 	case milvuspb.MilvusService_GetVersion_FullMethodName:
 		return reply(stream, &milvuspb.GetVersionRequest{}, &milvuspb.GetVersionResponse{Status: &commonpb.Status{}, Version: p.c.tag})
 	case milvuspb.MilvusService_CheckHealth_FullMethodName:
-		return reply(stream, &milvuspb.CheckHealthRequest{}, &milvuspb.CheckHealthResponse{Status: &commonpb.Status{}, IsHealthy: true, Reasons: []string{}})
+		reasons, err := p.missing(stream.Context())
+		if err != nil {
+			return status.Errorf(codes.Unavailable, "asking for the components: %v", err)
+		}
+		return reply(stream, &milvuspb.CheckHealthRequest{}, &milvuspb.CheckHealthResponse{Status: &commonpb.Status{}, IsHealthy: len(reasons) == 0, Reasons: reasons})
 	case milvuspb.MilvusService_ListDatabases_FullMethodName: // Milvus Lite has one database and no call to list it
 		return reply(stream, &milvuspb.ListDatabasesRequest{}, &milvuspb.ListDatabasesResponse{Status: &commonpb.Status{}, DbNames: []string{"default"}, CreatedTimestamp: []uint64{1}})
 	}
 	return p.forward(stream, method)
+}
+
+// missing gives, in the words of internal/proxy/impl.go CheckHealth, why a cluster is not healthy: a
+// coordinator that is not there.
+func (p *proxy) missing(ctx context.Context) ([]string, error) {
+	if p.c.name == "standalone" {
+		return nil, nil
+	}
+	ready, err := store.Components(ctx, p.c.store)
+	if err != nil {
+		return nil, err
+	}
+	if slices.Contains(ready, "mixcoord") {
+		return nil, nil
+	}
+	var reasons []string
+	separate := []string{"rootcoord", "querycoord", "datacoord"}
+	if p.c.atLeast("2.6.0") {
+		separate = []string{"mixcoord"}
+	}
+	for _, coordinator := range separate {
+		if !slices.Contains(ready, coordinator) {
+			reasons = append(reasons, "check health fail for "+coordinator)
+		}
+	}
+	return reasons, nil
 }
 
 func (p *proxy) serverInfo() *commonpb.ServerInfo {

@@ -123,3 +123,24 @@ func command(line []string, root string, env []string) (*exec.Cmd, error) {
 	cmd.Env, cmd.Dir = env, root
 	return cmd, nil
 }
+
+// components gives the Milvus components of a release that are ready, by their label.
+func (k *Kubelet) components(namespace, release string) []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var ready []string
+	for _, w := range k.workers {
+		w.mu.Lock()
+		if p := w.pod; p.Namespace == namespace && releaseOf(p) == release && p.Labels["component"] != "" {
+			all := !w.isDeleting()
+			for _, c := range w.containers {
+				all = all && (c.init || c.ready)
+			}
+			if all {
+				ready = append(ready, p.Labels["component"])
+			}
+		}
+		w.mu.Unlock()
+	}
+	return ready
+}

@@ -288,7 +288,8 @@ type executor struct {
 func (e executor) ExecInContainer(ctx context.Context, _, _, _ string, line []string, in io.Reader, out, errOut io.WriteCloser, tty bool, _ <-chan remotecommand.TerminalSize, _ time.Duration) error {
 	cmd, err := command(line, e.run.root, e.run.env)
 	if err != nil {
-		return utilexec.CodeExitError{Code: 126, Err: fmt.Errorf("OCI runtime exec failed: exec failed: unable to start container process: %w: unknown", err)}
+		// containerd's words, without an exit code: nothing ran
+		return fmt.Errorf("failed to exec in container: failed to start exec %q: OCI runtime exec failed: exec failed: unable to start container process: %w: unknown", e.w.sandboxID(), err)
 	}
 	cmd.Stdout = out
 	if tty || errOut == nil {

@@ -100,6 +100,7 @@ type Kubelet struct {
 
 	mu      sync.Mutex
 	workers map[types.UID]*podWorker
+	over    map[types.UID]bool // pods that have ended and are still in the API
 	running sync.WaitGroup
 }
 
@@ -117,14 +118,14 @@ func (k *Kubelet) Wait() { k.running.Wait() }
 // Start makes the nodes and runs their pods until ctx ends; every process dies then.
 // It returns when both nodes are Ready.
 func Start(ctx context.Context, cfg Config) (*Kubelet, error) {
-	k := &Kubelet{cfg: cfg, nodes: map[string]*node{}, started: time.Now(), workers: map[types.UID]*podWorker{}, spawn: newSpawner()}
+	k := &Kubelet{cfg: cfg, nodes: map[string]*node{}, started: time.Now(), workers: map[types.UID]*podWorker{}, over: map[types.UID]bool{}, spawn: newSpawner()}
 	if cfg.Speed == nil {
 		k.cfg.Speed = func() float64 { return 1 }
 	}
 	if err := k.preparePath(); err != nil {
 		return nil, err
 	}
-	stores, err := store.Serve(ctx, store.Config{Dir: filepath.Join(cfg.Dir, "milvus"), Python: filepath.Join(cfg.Cache, "python"), Start: k.spawn.start})
+	stores, err := store.Serve(ctx, store.Config{Dir: filepath.Join(cfg.Dir, "milvus"), Python: filepath.Join(cfg.Cache, "python"), Start: k.spawn.start, Components: k.components})
 	if err != nil {
 		return nil, err
 	}

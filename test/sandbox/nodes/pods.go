@@ -49,18 +49,18 @@ type podWorker struct {
 // podChanged starts, updates or ends the worker of a pod.
 func (k *Kubelet) podChanged(ctx context.Context, p *corev1.Pod) {
 	n := k.nodes[p.Spec.NodeName]
-	if n == nil || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
-		if n != nil && p.DeletionTimestamp != nil && k.worker(p.UID) == nil {
-			go k.remove(ctx, p)
-		}
+	if n == nil {
 		return
 	}
 	k.mu.Lock()
 	w := k.workers[p.UID]
 	if w == nil {
-		if p.DeletionTimestamp != nil { // deleted before it was seen
+		over := k.over[p.UID] || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+		if p.DeletionTimestamp != nil || over { // deleted before it was seen, or after its end
 			k.mu.Unlock()
-			go k.remove(ctx, p)
+			if p.DeletionTimestamp != nil {
+				go k.remove(ctx, p)
+			}
 			return
 		}
 		ip, err := n.podAddress()
@@ -84,6 +84,9 @@ func (k *Kubelet) podChanged(ctx context.Context, p *corev1.Pod) {
 
 // podGone ends what still runs of a pod that is no longer in the API.
 func (k *Kubelet) podGone(uid types.UID) {
+	k.mu.Lock()
+	delete(k.over, uid)
+	k.mu.Unlock()
 	if w := k.worker(uid); w != nil {
 		w.kill()
 	}
@@ -97,9 +100,16 @@ func (k *Kubelet) worker(uid types.UID) *podWorker {
 
 // remove takes a pod without processes out of the API.
 func (k *Kubelet) remove(ctx context.Context, p *corev1.Pod) {
-	err := k.cfg.Kube.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{GracePeriodSeconds: ptr.To[int64](0), Preconditions: &metav1.Preconditions{UID: &p.UID}})
-	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) && ctx.Err() == nil {
+	for ctx.Err() == nil {
+		err := k.cfg.Kube.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{GracePeriodSeconds: ptr.To[int64](0), Preconditions: &metav1.Preconditions{UID: &p.UID}})
+		if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) || ctx.Err() != nil {
+			return
+		}
 		log.Printf("nodes: removing pod %s/%s: %v", p.Namespace, p.Name, err)
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+		}
 	}
 }
 
@@ -182,13 +192,16 @@ func (w *podWorker) run() {
 	close(w.finished)
 	w.changed()
 	<-statuses
-	p := w.current()
-	if w.isDeleting() {
+	p, deleting := w.current(), w.isDeleting()
+	if deleting {
 		w.k.remove(w.ctx, p)
 	}
 	w.kill()
 	w.k.mu.Lock()
 	delete(w.k.workers, w.uid)
+	if !deleting { // an older version of the pod may still be on its way here
+		w.k.over[w.uid] = true
+	}
 	w.k.mu.Unlock()
 	w.node.release(w.ip)
 	if err := os.RemoveAll(w.dir); err != nil {

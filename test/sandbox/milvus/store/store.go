@@ -40,6 +40,8 @@ type Config struct {
 	Dir    string                // holds one file a store
 	Python string                // virtual environment with the native milvus-lite wheel
 	Start  func(*exec.Cmd) error // starts a process that dies with this one
+	// Components gives the names of a release's Milvus components that are ready.
+	Components func(namespace, release string) []string
 }
 
 type stores struct {
@@ -60,7 +62,8 @@ type process struct {
 }
 
 // Serve answers on a loopback address until ctx ends, and gives the address as a URL. Below it,
-// POST /<namespace>/<release> with a Bucket gives {"address":"host:port"} of the store.
+// POST /<namespace>/<release> with a Bucket gives {"address":"host:port"} of the store, and GET the
+// names of the release's components that are ready, as Milvus' components find each other in etcd.
 func Serve(ctx context.Context, cfg Config) (string, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
 		return "", fmt.Errorf("making the folder of the Milvus stores: %w", err)
@@ -72,6 +75,9 @@ func Serve(ctx context.Context, cfg Config) (string, error) {
 	s := &stores{ctx: ctx, cfg: cfg, all: map[string]*process{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /{namespace}/{release}", s.serve)
+	mux.HandleFunc("GET /{namespace}/{release}", func(w http.ResponseWriter, r *http.Request) {
+		json.NewEncoder(w).Encode(append([]string{}, cfg.Components(r.PathValue("namespace"), r.PathValue("release"))...))
+	})
 	server := &http.Server{Handler: mux}
 	go server.Serve(l)
 	context.AfterFunc(ctx, func() { server.Close() })
@@ -196,25 +202,34 @@ func Find(ctx context.Context, url string, b Bucket) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	var found struct{ Address string }
+	err = ask(ctx, http.MethodPost, url, bytes.NewReader(body), &found)
+	return found.Address, err
+}
+
+// Components asks a store endpoint for the components of the release that are ready.
+func Components(ctx context.Context, url string) ([]string, error) {
+	var ready []string
+	err := ask(ctx, http.MethodGet, url, nil, &ready)
+	return ready, err
+}
+
+func ask(ctx context.Context, method, url string, body io.Reader, into any) error {
+	req, err := http.NewRequestWithContext(ctx, method, url, body)
 	if err != nil {
-		return "", err
+		return err
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer res.Body.Close()
 	answer, err := io.ReadAll(res.Body)
 	if err != nil {
-		return "", err
+		return err
 	}
 	if res.StatusCode != http.StatusOK {
-		return "", errors.New(string(bytes.TrimSpace(answer)))
+		return errors.New(string(bytes.TrimSpace(answer)))
 	}
-	var found struct{ Address string }
-	if err := json.Unmarshal(answer, &found); err != nil {
-		return "", err
-	}
-	return found.Address, nil
+	return json.Unmarshal(answer, into)
 }
