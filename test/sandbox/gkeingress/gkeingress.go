@@ -62,7 +62,7 @@ type Controller struct {
 	closed  bool
 }
 
-// Start returns once glbc reports its controllers as healthy.
+// Start starts glbc; Wait tells when its controllers work.
 func Start(ctx context.Context, config Config) (*Controller, error) {
 	if err := createDefaultBackend(ctx, config.Kube); err != nil {
 		return nil, err
@@ -95,14 +95,19 @@ api-endpoint = http://%s/compute/v1/
 		"--enable-v2-frontend-namer", "--enable-finalizer-add", "--enable-finalizer-remove",
 		// GKE's resync is ten minutes and its collection of unused NEGs two (ingress-gce pkg/flags/flags.go).
 		fmt.Sprintf("--sync-period=%s", config.Clock.Scale(10*time.Minute, 3*time.Second)),
-		fmt.Sprintf("--neg-gc-period=%s", config.Clock.Scale(2*time.Minute, 2*time.Second)),
+		fmt.Sprintf("--neg-gc-period=%s", config.Clock.Scale(2*time.Minute, 5*time.Second)),
 		"--gce-operation-poll-interval=100ms", "--gce-ratelimit=ga.Operations.Get,qps,1000,1000",
 		"--kube-client-qps=100", "--kube-client-burst=200", fmt.Sprintf("--healthz-port=%d", port), "--v=2", "--logtostderr=true",
 	}
 	if err := c.run(); err != nil {
 		return nil, err
 	}
-	return c, controlplane.Wait(ctx, "glbc", 60*time.Second, c.healthy)
+	return c, nil
+}
+
+// Wait returns once glbc reports its controllers as healthy.
+func (c *Controller) Wait(ctx context.Context) error {
+	return controlplane.Wait(ctx, "glbc", 60*time.Second, c.healthy)
 }
 
 // createDefaultBackend makes the Service that GKE's add-on manager makes; the nodes answer on its node port.

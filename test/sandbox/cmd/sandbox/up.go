@@ -247,6 +247,12 @@ func (s *sandbox) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// glbc takes some seconds, mostly waiting for its CRDs; the other parts start meanwhile.
+	glbc, err := gkeingress.Start(ctx, gkeingress.Config{Binary: o.binary("glbc"), Dir: o.dir, Kube: cluster.Kube, Kubeconfig: ofGLBC, Compute: computeAddress, Clock: speed, Log: parts})
+	if err != nil {
+		return err
+	}
+	s.onClose(glbc.Close)
 
 	kubelet, err := nodes.Start(ctx, nodes.Config{
 		Kube: cluster.Kube, Dir: filepath.Join(o.dir, "nodes"), Speed: speed.Factor, Net: number,
@@ -277,11 +283,7 @@ func (s *sandbox) start(ctx context.Context) error {
 	issuer := managedcerts.NewIssuer(store, names, speed, publicCA, parts)
 	go issuer.Run(ctx)
 	s.progress("managed-certificate controller")
-	glbc, err := gkeingress.Start(ctx, gkeingress.Config{Binary: o.binary("glbc"), Dir: o.dir, Kube: cluster.Kube, Kubeconfig: ofGLBC, Compute: computeAddress, Clock: speed, Log: parts})
-	if glbc != nil {
-		s.onClose(glbc.Close)
-	}
-	if err != nil {
+	if err := glbc.Wait(ctx); err != nil {
 		return err
 	}
 	s.progress("GKE's ingress, NEG and firewall controllers")
