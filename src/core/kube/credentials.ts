@@ -145,16 +145,13 @@ export class ContextCredentials {
 
   #refuse(files: Files, exec: ExecCredential | undefined): boolean {
     // Certificates and tokens in files may have been renewed by another tool since they were read.
-    let again = false;
-    if (exec) again = this.#exec?.forget(exec) ?? false;
-    else if (this.#user.tokenFile !== undefined) again = true;
+    let again = exec ? (this.#exec?.refuse(exec) ?? false) : this.#user.tokenFile !== undefined;
     this.#tokenFile = undefined;
     if (files.fromFiles) {
       this.#files = undefined;
       again = true;
     }
-    // Another request may have had the same credential refused and fetched a new one already.
-    return again || exec !== undefined;
+    return again;
   }
 
   async #readToken(): Promise<string | undefined> {

@@ -90,10 +90,18 @@ describe('ExecCredentials', () => {
     now += 0.1 * 60_000;
     const second = await credentials.get();
     expect(await runs()).toBe(2);
-    expect(credentials.forget(first)).toBe(false);
-    expect(credentials.forget(second)).toBe(true);
+    expect(credentials.refuse(first)).toBe(true);
+    await credentials.get();
+    expect(await runs()).toBe(2);
+    expect(credentials.refuse(second)).toBe(true);
+    const third = await credentials.get();
+    expect(await runs()).toBe(3);
+    // A plugin that has nothing better is not run again and again.
+    expect(credentials.refuse(third)).toBe(false);
     await credentials.get();
     expect(await runs()).toBe(3);
+    now += 6000;
+    expect(credentials.refuse(third)).toBe(true);
   });
 
   it('gives it no stdin, the environment of the kubeconfig, the extra folders and the cluster', async () => {

@@ -33,6 +33,8 @@ interface Held extends ExecCredential {
 const defaultTimeoutMs = 60_000;
 /** How long a failure is told to all callers without running the plugin again: it may open a browser each time. */
 const failureHeldMs = 5000;
+/** A plugin whose credentials are refused again within this time has no better ones. */
+const refusalHeldMs = 5000;
 
 /**
  * Credentials from a kubeconfig's exec plugin (kubernetes/client-go plugin/pkg/client/auth/exec/exec.go): one run at a
@@ -45,6 +47,7 @@ export class ExecCredentials {
   readonly #stop = new AbortController();
   #held: Held | undefined;
   #flight: Promise<Held> | undefined;
+  #refusedAt = -Infinity;
   #failure: { error: Error; until: number } | undefined;
 
   constructor(exec: ExecEntry, cluster: ClusterEntry, deps: ExecCredentialDeps) {
@@ -67,9 +70,15 @@ export class ExecCredentials {
     return orAborted(this.#flight, signal);
   }
 
-  /** Forgets a credential that the API server refused; `refused` guards a newer one. Answers whether it was held. */
-  forget(refused: ExecCredential): boolean {
-    if (this.#held !== refused) return false;
+  /**
+   * Forgets a credential that the API server refused. Answers whether another try makes sense: there is a newer one
+   * already, or the plugin will run again.
+   */
+  refuse(refused: ExecCredential): boolean {
+    if (this.#held !== refused) return true;
+    const now = this.#deps.clock.now();
+    if (now < this.#refusedAt + refusalHeldMs) return false;
+    this.#refusedAt = now;
     this.#held = undefined;
     return true;
   }

@@ -19,6 +19,15 @@ const answer = (status: number, retryAfterMs?: number) =>
   new KubeError({ kind: 'answer', message: `HTTP ${status}`, status, retryAfterMs });
 const network = () => new KubeError({ kind: 'network', message: 'cut', code: 'ECONNRESET' });
 
+const silent: ReflectorListener = {
+  replaced: () => undefined,
+  changed: () => undefined,
+  removed: () => undefined,
+  unreadable: () => undefined,
+  interrupted: () => undefined,
+  recovered: () => undefined,
+};
+
 /** One call of a script: what a list answers, or what a watch does (`lasts` in milliseconds of the script's clock). */
 type Move =
   { list: string[]; version: string } | { watch: WatchEvent[]; lasts?: number; then?: Error } | { fails: Error };
@@ -166,6 +175,26 @@ describe('startReflector', () => {
   it('lists again when the server refuses a watch for an unclear reason, which may be its version', async () => {
     const { calls } = await play([{ list: [], version: 'odd' }, { fails: answer(500) }, { list: [], version: '2' }]);
     expect(calls).toEqual(['list', 'watch odd', 'list', 'watch 2']);
+  });
+
+  it('ends when its connection is disposed of', async () => {
+    const told: string[] = [];
+    let calls = 0;
+    const source: WatchSource = {
+      listWithVersion: () => {
+        calls += 1;
+        return Promise.reject(new DOMException('disposed', 'AbortError'));
+      },
+      watch: () => {
+        throw new Error('not expected');
+      },
+    };
+    const tell = (what: string) => () => void told.push(what);
+    const listener = { ...silent, interrupted: tell('interrupted') };
+    startReflector(source, kind, {}, listener, { clock: { now: () => 0, sleep: () => Promise.resolve() } });
+    await new Promise(setImmediate);
+    expect(calls).toBe(1);
+    expect(told).toEqual(['interrupted']);
   });
 
   it('tells nothing after dispose()', async () => {

@@ -123,7 +123,7 @@ class Reflector {
     this.#signal = signal;
   }
 
-  /** Runs until the signal is aborted. Never rejects. */
+  /** Runs until the signal is aborted or the source has ended. Never rejects. */
   async run(): Promise<void> {
     while (!this.#stopped()) {
       let pauseMs: number;
@@ -131,6 +131,11 @@ class Reflector {
         pauseMs = await this.#round();
       } catch (error) {
         if (this.#stopped()) return;
+        if (error instanceof Error && error.name === 'AbortError') {
+          // The connection was disposed of before this watch.
+          this.#listener.interrupted(error);
+          return;
+        }
         pauseMs = this.#pauseAfter(error);
       }
       if (pauseMs > 0) await this.#clock.sleep(pauseMs, this.#signal).catch(() => undefined);
