@@ -325,7 +325,10 @@ class SetupRun {
     this.#written.set(keyOf(applied), applied);
     const name = `${object.kind} ${object.metadata.name}`;
     this.#note(created ? l10n.t('{0} created', name) : l10n.t('{0} changed', name));
-    for (const warning of warnings) this.#note(l10n.t('The API server warns: {0}', warning));
+    // GKE reads the class from this annotation only (kubernetes/ingress-gce pkg/utils/utils.go IsGCEIngress).
+    const deliberate = 'annotation "kubernetes.io/ingress.class" is deprecated';
+    for (const warning of warnings.filter((text) => !text.includes(deliberate)))
+      this.#note(l10n.t('The API server warns: {0}', warning));
   }
 
   async #generateCertificate(
