@@ -89,23 +89,32 @@ export function findRelease(objects: ObjectSet, { namespace, release }: ReleaseR
   return findReleases(objects).find((found) => found.namespace === namespace && found.name === release);
 }
 
-/** Gathers what plans and status need besides the objects. A look-up that fails leaves its fact out. */
+/**
+ * Gathers what plans and status need besides the objects. What `known` holds is not asked again: Helm and gcloud are
+ * programs that take a second of the machine each time.
+ */
 export async function gatherFacts(
   deps: Pick<SetupDeps, 'cluster' | 'helm' | 'gcloud' | 'dns' | 'clock' | 'log'>,
   objects: ObjectSet,
   release: MilvusRelease,
-  options: { intent?: Intent; lastProbe?: ProbeReport; signal?: AbortSignal },
+  options: {
+    intent?: Intent;
+    lastProbe?: ProbeReport;
+    known?: Pick<Facts, 'helm' | 'addresses'>;
+    signal?: AbortSignal;
+  },
 ): Promise<Facts> {
-  const { signal } = options;
+  const { signal, known } = options;
   const intent = options.intent ?? readIntent(objects, release);
   const ingress = ingressesOf(objects, release.namespace, release.service.metadata.name)[0];
   const host = intent?.host ?? (ingress && ingressHost(ingress));
   const secret = (intent && tlsSecretName({ intent, release })) ?? (ingress && certificatesOf(ingress).secrets[0]);
   const [helm, tlsSecret, dns, addresses] = await Promise.all([
-    release.installer === 'helm' ? deps.helm.release(release.namespace, release.name, signal) : undefined,
+    known?.helm ??
+      (release.installer === 'helm' ? deps.helm.release(release.namespace, release.name, signal) : undefined),
     secret === undefined ? undefined : readTlsSecret(deps.cluster, release.namespace, secret, signal),
     host === undefined ? undefined : deps.dns.lookup(host, signal),
-    intent && intent.address.kind !== 'ephemeral' ? readAddresses(deps, signal) : undefined,
+    known?.addresses ?? (intent && intent.address.kind !== 'ephemeral' ? readAddresses(deps, signal) : undefined),
   ]);
   return {
     release,
@@ -243,6 +252,8 @@ class SetupRun {
   readonly #options: SetupOptions;
   /** What we wrote and the watch may not have shown yet, by kind, namespace and name. */
   readonly #written = new Map<string, KubeObject>();
+  /** What Helm and gcloud said last; forgotten when a step of ours changes it. */
+  #known: Pick<Facts, 'helm' | 'addresses'> = {};
   #report: ProbeReport | undefined;
   #step: Step | undefined;
 
@@ -303,11 +314,13 @@ class SetupRun {
         await this.#generateCertificate(action, facts, step.id);
         return undefined;
       case 'reserveAddress': {
+        this.#known = {};
         const { address } = await this.#deps.gcloud.reserveAddress(action.name);
         this.#note(l10n.t('Address {0}: {1}', action.name, address));
         return undefined;
       }
       case 'helmUpgrade': {
+        this.#known = {};
         const revision = await this.#deps.helm.upgrade(action.upgrade);
         this.#note(l10n.t('Helm release {0}: revision {1}', action.upgrade.release, revision));
         return undefined;
@@ -425,9 +438,14 @@ class SetupRun {
     if (!release) throw new Error(releaseGone(this.#target));
     const facts = await gatherFacts(this.#deps, objects, release, {
       intent: this.#intent,
+      known: this.#known,
       ...(signal ? { signal } : {}),
       ...(this.#report ? { lastProbe: this.#report } : {}),
     });
+    this.#known = {
+      ...(facts.helm ? { helm: facts.helm } : {}),
+      ...(facts.addresses ? { addresses: facts.addresses } : {}),
+    };
     return { ...facts, intent: this.#intent };
   }
 
