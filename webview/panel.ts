@@ -88,7 +88,7 @@ const preflight = make('div');
 const preflightViews = new Map<string, FindingView>();
 const planSteps = make('ol', 'steps');
 const stepViews = new Map<string, StepView>();
-const planActions = make('div', 'actions');
+const planActions = make('div', 'actions plan-actions');
 let planAction: 'apply' | 'cancel' | 'setUp' = 'apply';
 const act = button('primary', () => {
   send({ type: planAction });
@@ -342,6 +342,14 @@ function render(state: PanelState): void {
   show(main, true);
 }
 
+/** A term and what is said of it; nothing where nothing is said. */
+function setFact([term, description]: [HTMLElement, HTMLElement], name: string, text: string): void {
+  setText(term, name);
+  setText(description, text);
+  show(term, text !== '');
+  show(description, text !== '');
+}
+
 function renderPlan({ plan: view, labels }: PanelState): void {
   show(plan.element, view !== undefined);
   // One primary button at a time: what the plan asks for goes first.
@@ -362,12 +370,9 @@ function renderPlan({ plan: view, labels }: PanelState): void {
       row.mark.set(step.state, step.stateText);
       setAttribute(row.element, 'data-state', step.state);
       setText(row.title, `${step.number}. ${step.title}`);
-      setText(row.changes[0], labels.changes);
-      setText(row.changes[1], step.changes);
-      setText(row.interrupts[0], labels.interrupts);
-      setText(row.interrupts[1], step.interrupts);
-      setText(row.undo[0], labels.undo);
-      setText(row.undo[1], step.undo);
+      setFact(row.changes, labels.changes, step.changes);
+      setFact(row.interrupts, labels.interrupts, step.interrupts);
+      setFact(row.undo, labels.undo, step.undo);
       show(row.error, step.error !== undefined);
       setText(row.error, step.error ?? '');
       show(row.diff, step.diff);

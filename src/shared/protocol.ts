@@ -30,7 +30,7 @@ export interface FindingRow {
   docs?: string;
 }
 
-/** One step of the plan. */
+/** One step of the plan. `changes`, `interrupts` and `undo` are empty where there is nothing to say now. */
 export interface StepRow {
   id: string;
   number: number;

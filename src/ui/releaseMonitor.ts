@@ -33,23 +33,22 @@ export interface MonitorDeps {
   dns: Dns;
   clock: Clock;
   log: Log;
-  lastProbe(): ProbeReport | undefined;
+  lastProbe: () => ProbeReport | undefined;
   /** Localised: there is no such release any more. */
   goneText: string;
   /** Let go of at the end. */
   hold: Disposable;
 }
 
-/** DNS and Secrets have no watch here; they are looked at again after this many milliseconds, while somebody looks. */
-const lookAgainMs = 30_000;
+/** DNS has no watch: it is asked again after this many milliseconds while somebody looks, sooner while it is waited for. */
+const lookAgainMs = { settled: 30_000, waiting: 5_000 };
 /** Sentences such as `4 min so far` grow old. */
-const tickMs = 15_000;
+const tickMs = 5_000;
 /** Changes that come together are told together. */
 const gatherMs = 100;
 
 /**
- * Keeps what is known of one release current while it exists: from the watch at once, from DNS and the certificate's
- * Secret every half minute.
+ * Keeps what is known of one release current while it exists: from the watch at once, from DNS every half minute.
  */
 export class ReleaseMonitor implements Disposable {
   readonly #deps: MonitorDeps;
@@ -63,6 +62,7 @@ export class ReleaseMonitor implements Disposable {
   #gatheredAt = 0;
   #gatheredFor = '';
   #gathering: Promise<void> | undefined;
+  #secret: (Disposable & { name: string }) | undefined;
   #view: ReleaseView = { unfinished: false, ready: false };
 
   constructor(deps: MonitorDeps, target: Target) {
@@ -106,6 +106,7 @@ export class ReleaseMonitor implements Disposable {
     clearTimeout(this.#timer);
     clearInterval(this.#ticks);
     this.#subscription.dispose();
+    this.#secret?.dispose();
     this.#changed.dispose();
     this.#deps.hold.dispose();
   }
@@ -152,14 +153,16 @@ export class ReleaseMonitor implements Disposable {
       ...(interruption === undefined ? {} : { interruption }),
     });
     // A host or certificate that has just been set must not wait for the next half minute.
-    const about = JSON.stringify([status.host, intent?.certificate]);
-    if (about !== this.#gatheredFor || clock.now() - this.#gatheredAt >= lookAgainMs) this.#gather(release, about);
+    const secret = this.#secret && objects.get('Secret', release.namespace, this.#secret.name);
+    const about = JSON.stringify([status.host, intent?.certificate, secret?.metadata.resourceVersion]);
+    const dns = status.stages.find(({ id }) => id === 'dns')?.state;
+    const pause = dns === undefined || dns === 'done' || dns === 'none' ? lookAgainMs.settled : lookAgainMs.waiting;
+    if (about !== this.#gatheredFor || clock.now() - this.#gatheredAt >= pause) this.#gather(release, about);
   }
 
   #gather(release: MilvusRelease, about: string): void {
     if (this.#gathering) return;
     const { core, cluster, live, dns, clock, log } = this.#deps;
-    const before = JSON.stringify(this.#gathered);
     this.#gathering = core
       .gatherFacts({ cluster, helm: unaskedHelm, gcloud: unaskedGcloud, dns, clock, log }, live.objects, release, {
         signal: this.#abort.signal,
@@ -170,6 +173,7 @@ export class ReleaseMonitor implements Disposable {
             ...(facts.dns ? { dns: facts.dns } : {}),
             ...(facts.tlsSecret ? { tlsSecret: facts.tlsSecret } : {}),
           };
+          this.#watchSecret(facts.tlsSecret?.state === 'forbidden' ? undefined : facts.tlsSecret?.name);
         },
         (error: unknown) => {
           if (!this.#abort.signal.aborted) log.warn(core.reasonOf(error));
@@ -179,8 +183,25 @@ export class ReleaseMonitor implements Disposable {
         this.#gathering = undefined;
         this.#gatheredAt = clock.now();
         this.#gatheredFor = about;
-        if (!this.#abort.signal.aborted && JSON.stringify(this.#gathered) !== before) this.#look();
+        if (!this.#abort.signal.aborted) this.#look();
       });
+  }
+
+  /** Has the Secret with the certificate watched, so that a change of it is seen at once. */
+  #watchSecret(name: string | undefined): void {
+    if (this.#abort.signal.aborted || this.#secret?.name === name) return;
+    this.#secret?.dispose();
+    if (name === undefined) {
+      this.#secret = undefined;
+      return;
+    }
+    const watch = this.#deps.live.watchSecret(name);
+    this.#secret = {
+      name,
+      dispose: () => {
+        watch.dispose();
+      },
+    };
   }
 
   #tell(view: ReleaseView): void {

@@ -48,10 +48,15 @@ export function createRunCommand(log: Log): RunCommand {
 export async function messageOf(error: unknown): Promise<string> {
   if (error instanceof UserError) return error.message;
   try {
-    return (await loadCore()).reasonOf(error);
+    return capitalised((await loadCore()).reasonOf(error));
   } catch {
     return error instanceof Error ? error.message : String(error);
   }
+}
+
+/** The core words reasons so that they can follow a colon. */
+function capitalised(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 async function report(log: Log, id: string, error: unknown): Promise<void> {

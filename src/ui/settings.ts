@@ -28,7 +28,9 @@ export function readSettings(): Settings {
   };
   const list = (key: string): string[] => {
     const value = configuration.get<unknown>(key);
-    return Array.isArray(value) ? value.filter((item) => typeof item === 'string' && item.trim() !== '') : [];
+    return Array.isArray(value)
+      ? (value as unknown[]).filter((item): item is string => typeof item === 'string' && item.trim() !== '')
+      : [];
   };
   const deadline = configuration.get<unknown>('test.deadline');
   return {

@@ -40,7 +40,7 @@ export interface PickQuestion<T> {
  */
 export async function askPick<T>(question: PickQuestion<T>): Promise<T | typeof back> {
   const pick = vscode.window.createQuickPick<vscode.QuickPickItem & { row: PickRow<T> }>();
-  const disposables: vscode.Disposable[] = [pick];
+  const disposables: { dispose(): unknown }[] = [pick];
   try {
     place(pick, question.place);
     pick.placeholder = question.placeholder;
@@ -110,7 +110,7 @@ export interface TextQuestion {
 /** Asks for a text; see {@link askPick} for what it throws. */
 export async function askText(question: TextQuestion): Promise<string | typeof back> {
   const input = vscode.window.createInputBox();
-  const disposables: vscode.Disposable[] = [input];
+  const disposables: { dispose(): unknown }[] = [input];
   try {
     place(input, question.place);
     input.prompt = question.prompt;

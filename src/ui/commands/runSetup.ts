@@ -7,15 +7,17 @@ import type { SetupSession } from '../setupSession.ts';
 /**
  * Applies the plan of a session after one modal question that names where it will write, and follows it to its end.
  * A conflict with another field manager is asked about once more.
+ *
+ * @param seen whether the panel is before the user's eyes, so that its end needs no message.
  */
-export async function applySetup(services: Services, session: SetupSession): Promise<void> {
+export async function applySetup(services: Services, session: SetupSession, seen: () => boolean): Promise<void> {
   if (session.running) return;
   if (!(await confirm(session))) return;
   const force = new Set<string>();
   for (;;) {
     const result = await session.run(force);
     if (result?.outcome !== 'conflict') {
-      if (result) void tell(services, session, result);
+      if (result) void tell(services, session, result, seen());
       return;
     }
     const takeOver = vscode.l10n.t('Take Over');
@@ -59,14 +61,15 @@ async function confirm(session: SetupSession): Promise<boolean> {
   return answer === apply;
 }
 
-/** Says how a setup ended, in one message, when it took long enough that nobody may be looking. */
-async function tell(services: Services, session: SetupSession, result: SetupResult): Promise<void> {
+/** Says how a setup ended: in the log, and in one message when nobody sees the panel. */
+async function tell(services: Services, session: SetupSession, result: SetupResult, seen: boolean): Promise<void> {
   const { target, intent } = session;
   const open = vscode.l10n.t('Open Status');
   const chosen = await (async () => {
     switch (result.outcome) {
       case 'proven':
         services.log.info(vscode.l10n.t('{0} is proven behind Layer 7 at {1}.', target.release, intent.host));
+        if (seen) return undefined;
         return vscode.window.showInformationMessage(
           withoutLinks(vscode.l10n.t('{0} is proven behind Layer 7 at {1}.', target.release, intent.host)),
           open,
@@ -74,6 +77,7 @@ async function tell(services: Services, session: SetupSession, result: SetupResu
       case 'failed': {
         const where = result.step ? `${result.step.title}: ` : '';
         services.log.error(`${target.release}: ${where}${result.message}`);
+        if (seen) return undefined;
         return vscode.window.showErrorMessage(withoutLinks(`${where}${result.message}`), open);
       }
       default:

@@ -115,26 +115,26 @@ export function certificateChoices(
       value: 'managed',
       label: l10n.t('Google-managed'),
       description: l10n.t('15 to 60 min, renews itself'),
-      detail: managed ?? l10n.t('Right for a public host name whose DNS you can set. Clients trust it as it is.'),
+      detail: managed ?? l10n.t('Right for a public host name whose DNS you can set; clients trust it as it is.'),
       ...(managed === undefined ? {} : { blocked: managed }),
     },
     {
       value: 'generate-rsa',
       label: l10n.t('Generate Now, RSA 2048'),
       description: l10n.t('own CA, 397 days'),
-      detail: l10n.t('Right for private names and for a try: works at once, but every client must be given the CA.'),
+      detail: l10n.t('Right for private names and a try: works at once; clients must be given the CA.'),
     },
     {
       value: 'generate-ecdsa',
       label: l10n.t('Generate Now, ECDSA P-256'),
       description: l10n.t('own CA, 397 days'),
-      detail: l10n.t('As above, with a smaller and quicker key. Right unless old clients need RSA.'),
+      detail: l10n.t('As above with a smaller, quicker key. Right unless old clients need RSA.'),
     },
     {
       value: 'secret',
       label: l10n.t('A Secret in the Cluster'),
       description: 'kubernetes.io/tls',
-      detail: l10n.t('Right when a certificate exists already, from your own CA or from cert-manager.'),
+      detail: l10n.t('Right when a certificate exists already, from your CA or cert-manager.'),
     },
   ];
 }
@@ -156,8 +156,8 @@ export function addressChoices(
       label: address.name,
       description: address.address,
       detail: used
-        ? l10n.t('Static, in use. Right only when the load balancer that uses it is this release’s own.')
-        : l10n.t('Static, reserved and free. Stays the same when the load balancer is built anew.'),
+        ? l10n.t('Static, in use: right only when this release’s own load balancer uses it.')
+        : l10n.t('Static and free: stays the same when the load balancer is built anew.'),
     };
   });
   existing.sort((a, b) => Number(inUse(addresses, a)) - Number(inUse(addresses, b)));
@@ -168,21 +168,19 @@ export function addressChoices(
           value: 'reserve',
           label: l10n.t('Reserve a Static Address'),
           description: 'gcloud',
-          detail: l10n.t('A new global address that stays the same. It costs while no load balancer uses it.'),
+          detail: l10n.t('A new global address that stays; it costs while no load balancer uses it.'),
         }
       : {
           value: 'name',
           label: l10n.t('A Static Address by Its Name'),
           description: l10n.t('gcloud was not found'),
-          detail: l10n.t('A global address that was reserved already. Without gcloud its name cannot be checked here.'),
+          detail: l10n.t('Reserved already; without gcloud its name cannot be checked here.'),
         },
     {
       value: { kind: 'ephemeral' },
       label: l10n.t('Ephemeral Address'),
       description: l10n.t('chosen by Google'),
-      detail: l10n.t(
-        'Lost when the Ingress is deleted or built anew: DNS must then be changed, clients lose the connection.',
-      ),
+      detail: l10n.t('Lost when the Ingress is deleted or built anew; DNS must then be changed.'),
     },
   ];
 }
@@ -228,12 +226,12 @@ export function cutOverChoices(release: MilvusRelease): Choice<CutOver>[] {
           {
             restart: 'proxies',
             label: l10n.t('Restart Only the Proxies'),
-            detail: l10n.t('TLS is set as environment of the proxies; everything else of Milvus goes on undisturbed.'),
+            detail: l10n.t('TLS is set as environment of the proxies; the rest of Milvus goes on.'),
           },
           {
             restart: 'release',
             label: l10n.t('Restart the Whole Release'),
-            detail: l10n.t('TLS is set in user.yaml, which all components read; searches pause while they restart.'),
+            detail: l10n.t('TLS is set in user.yaml; all components restart, searches pause.'),
           },
         ]
       : [
@@ -253,7 +251,7 @@ export function cutOverChoices(release: MilvusRelease): Choice<CutOver>[] {
         value: { restart, closeLayer4: true },
         label,
         description: l10n.t('close Layer 4 when Layer 7 is proven'),
-        detail: l10n.t('{0} Clients that still use {1} then lose it.', detail, layer4),
+        detail: l10n.t('Clients that still use {0} then lose it; nothing restarts for it.', layer4),
       },
     ];
   });

@@ -75,9 +75,9 @@ async function readyView(monitor: ReleaseMonitor): Promise<ReleaseView> {
     await monitor.refresh();
     return monitor.view;
   }
-  const { promise, resolve } = Promise.withResolvers<void>();
+  const { promise, resolve } = Promise.withResolvers<undefined>();
   const subscription = monitor.onChange(() => {
-    if (monitor.view.ready) resolve();
+    if (monitor.view.ready) resolve(undefined);
   });
   try {
     await promise;

@@ -7,7 +7,7 @@ const scheme = 'milvus-layer7-diff';
 export class DiffDocuments implements vscode.TextDocumentContentProvider, vscode.Disposable {
   readonly #texts = new Map<string, string>();
   readonly #changed = new vscode.EventEmitter<vscode.Uri>();
-  readonly #subscriptions: vscode.Disposable[];
+  readonly #subscriptions: { dispose(): unknown }[];
 
   readonly onDidChange = this.#changed.event;
 

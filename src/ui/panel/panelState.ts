@@ -108,8 +108,8 @@ export function panelState(input: PanelInput, time: TimeFormat): PanelState {
 export function announcements(before: PanelState | undefined, after: PanelState): string[] {
   if (!before) return [];
   const said: string[] = [];
-  if (before.headline.tone !== after.headline.tone || before.headline.text !== after.headline.text)
-    said.push(after.headline.text);
+  const retold = before.headline.text !== after.headline.text && after.plan?.running !== true;
+  if (before.headline.tone !== after.headline.tone || retold) said.push(after.headline.text);
   const changed = (
     old: readonly { id: string; state: string }[],
     rows: readonly { id: string; state: string; title: string; stateText: string }[],
@@ -142,7 +142,10 @@ function headlineOf({ problem, headline, setup }: PanelInput): PanelState['headl
   if (problem !== undefined) return { text: problem, detail: '', tone: 'blocked' };
   if (setup?.phase === 'running' && setup.plan.steps.length > 0) {
     const { steps } = setup.plan;
-    const index = steps.findIndex((step) => stepProgress(setup, step).state === 'running');
+    const index = steps.findIndex((step) => {
+      const { state } = stepProgress(setup, step);
+      return state === 'running' || state === 'planned';
+    });
     const step = steps[index];
     if (step && headline?.tone !== 'blocked')
       return {
@@ -285,13 +288,15 @@ function planSummary(setup: SetupProgress): string {
 function stepRow(step: Step, index: number, setup: SetupProgress): StepRow {
   const progress = stepProgress(setup, step);
   const shows = setup.phase === 'planned' && hasDiff(step);
+  // To wait changes nothing; and once it runs, what was read before needs to be read again only where it is or failed.
+  const told = setup.phase === 'planned' ? step.action.kind !== 'wait' : ['running', 'failed'].includes(progress.state);
   return {
     id: step.id,
     number: index + 1,
     title: step.title,
-    changes: step.changes,
-    interrupts: step.interrupts,
-    undo: step.undo,
+    changes: told ? step.changes : '',
+    interrupts: told ? step.interrupts : '',
+    undo: told ? step.undo : '',
     state: progress.state,
     stateText: stepStateText(progress.state),
     diff: shows,

@@ -294,7 +294,7 @@ class StatusPanel implements vscode.Disposable {
       await vscode.commands.executeCommand('milvusLayer7.setUp', this.#target);
     },
     apply: async () => {
-      await applySetup(this.#services, this.#session());
+      await applySetup(this.#services, this.#session(), () => !this.#disposed && this.#panel.visible);
     },
     cancel: () => {
       this.#session().cancel();

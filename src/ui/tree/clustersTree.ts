@@ -53,7 +53,7 @@ export class ClustersTree implements vscode.TreeDataProvider<TreeNode>, vscode.D
   readonly #services: Services;
   readonly #view: vscode.TreeView<TreeNode>;
   readonly #changed = new vscode.EventEmitter<TreeNode | undefined>();
-  readonly #subscriptions: vscode.Disposable[];
+  readonly #subscriptions: { dispose(): unknown }[];
   readonly #contexts = new Map<string, ContextNode>();
   readonly #states = new Map<string, ContextState>();
   /** By target; kept so that a refresh names the same element. */
