@@ -154,7 +154,7 @@ export function oneLine(distinguishedName: string): string {
 }
 
 /** DNS names and IP addresses of the subject alternative name extension. */
-export function subjectAltNames(certificate: X509Certificate): string[] {
+export function subjectAltNames(certificate: Pick<X509Certificate, 'subjectAltName'>): string[] {
   // Names with special characters are quoted by Node as JSON (CVE-2021-44532).
   const entries = certificate.subjectAltName?.match(/(?:DNS|IP Address):("(?:[^"\\]|\\.)*"|[^,]+)/g) ?? [];
   return entries.map((entry) => {
@@ -286,7 +286,9 @@ function checkChain(chain: Chain, host: string, now: number): Finding[] {
       ),
       fix: { kind: 'advice', text: l10n.t('Issue the certificate for an RSA-2048 or an ECDSA P-256 key.') },
     });
-  findings.push(...chain.flatMap((certificate, index) => checkDates(certificate, index, now)));
+  // An authority that ends with the certificate is no second fault.
+  const dates = chain.flatMap((certificate, index) => checkDates(certificate, index, now));
+  findings.push(...dates.filter(({ rule }, index) => dates.findIndex((other) => other.rule === rule) === index));
   const usages = extendedKeyUsages(leaf);
   if (usages.length > 0 && !usages.includes(serverAuth))
     findings.push({
