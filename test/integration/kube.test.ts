@@ -1,6 +1,7 @@
 /** The Kubernetes layer on a real API server: credentials, server-side apply, watches, port-forward, access reviews. */
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, connect as connectSocket, type AddressInfo } from 'node:net';
+import { once } from 'node:events';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { connect, type ConnectedCluster } from '../../src/core/kube/connect.ts';
@@ -236,6 +237,13 @@ describe('watches', () => {
     );
   });
 
+  it('of a version that is too old end with 410, as an error that leads to a new list', async () => {
+    const options = { namespace, resourceVersion: '1', timeoutSeconds: 5, idleMs: 90_000 };
+    const events = admin.watch({ apiVersion: 'v1', kind: 'ConfigMap' }, options);
+    const error = await failure(events[Symbol.asyncIterator]().next());
+    expect(error).toMatchObject({ kind: 'answer', status: 410, reason: 'Expired' });
+  });
+
   it('go on when tokens expire', async () => {
     await control(ready.control, 'PUT', '/token', { lifetimeSeconds: 1 });
     const cluster = await connected(ready.contexts.admin);
@@ -312,6 +320,20 @@ describe('pods', () => {
     expect(all).toEqual(Array.from({ length: 20 }, (_, n) => `hello /${n}`));
     forward.dispose();
     expect(await refused(forward.port)).toBe(true);
+
+    // A reset by the client, and the end of the whole connection.
+    const again = await admin.portForward(namespace, 'web', port);
+    const reset = connectSocket(again.port, '127.0.0.1');
+    await once(reset, 'connect');
+    reset.resetAndDestroy();
+    expect(await (await fetch(`http://127.0.0.1:${again.port}/after`)).text()).toBe('hello /after');
+    const other = await connected(ready.contexts.admin);
+    const cut = await other.portForward(namespace, 'web', port);
+    const waiting = connectSocket(cut.port, '127.0.0.1');
+    await once(waiting, 'connect');
+    other.dispose();
+    await once(waiting, 'close');
+    again.dispose();
 
     const closed = await admin.portForward(namespace, 'web', await freePort());
     await expect(fetch(`http://127.0.0.1:${closed.port}/`)).rejects.toThrow();

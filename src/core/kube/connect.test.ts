@@ -227,6 +227,57 @@ describe('requests', () => {
   });
 });
 
+describe('a watch', () => {
+  const whole = `${JSON.stringify({ type: 'ADDED', object: JSON.parse(serviceBody) as object })}\n`;
+
+  it.each([
+    ['ends', whole, undefined],
+    ['ends after empty lines', `\n${whole}\r\n`, undefined],
+    [
+      'is cut within an event',
+      whole + whole.slice(0, 20),
+      { kind: 'network', message: 'the watch was cut within an event' },
+    ],
+    ['holds what is no JSON', `${whole}<html>\n`, { kind: 'protocol' }],
+    ['holds an unknown event', `${whole}{"type":"SONG"}\n`, { kind: 'protocol' }],
+    [
+      'ends with an error',
+      `${whole}{"type":"ERROR","object":${status(410, 'Expired', 'old')}}\n`,
+      { status: 410, reason: 'Expired' },
+    ],
+  ])('that %s', async (_case, text, error) => {
+    server.on((request) => {
+      // Without a length or chunks, only the end of the connection ends it.
+      request.socket.end(`HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n${text}`);
+    });
+    const cluster = await connected();
+    const seen: string[] = [];
+    let opened = 0;
+    const options = { resourceVersion: '1', timeoutSeconds: 60, idleMs: 90_000, onOpen: () => (opened += 1) };
+    const watching = (async () => {
+      for await (const event of cluster.watch(services, options)) seen.push(event.type);
+    })();
+    if (error) expect(await failure(watching)).toMatchObject(error);
+    else await watching;
+    expect(seen).toEqual(['ADDED']);
+    expect(opened).toBe(1);
+    expect(server.requests).toEqual([
+      'GET /api/v1/services?watch=true&allowWatchBookmarks=true&resourceVersion=1&timeoutSeconds=60',
+    ]);
+  });
+
+  it('closes its connection when the reader leaves', async () => {
+    await until(() => server.connections() === 0, 'no connection of another test is left');
+    server.on((_request, response) => response.writeHead(200).write(whole));
+    const cluster = await connected();
+    for await (const event of cluster.watch(services, { resourceVersion: '1', timeoutSeconds: 60, idleMs: 90_000 })) {
+      expect(event.object.metadata.name).toBe('milvus');
+      break;
+    }
+    await until(() => server.connections() === 0, 'the connection is closed');
+  });
+});
+
 describe('server-side apply', () => {
   const object = {
     apiVersion: 'cloud.google.com/v1',

@@ -78,6 +78,17 @@ describe('merging', () => {
     expect(merged.contexts).toHaveLength(1);
   });
 
+  it('takes the last of duplicate keys, as kubectl does', async () => {
+    const text = `current-context: x
+current-context: y
+clusters: [{ name: c, cluster: { server: 'https://one', server: 'https://two' } }]
+contexts: [{ name: y, context: { cluster: c } }]`;
+    const merged = await load({ '/1': text });
+    expect(merged.current).toBe('y');
+    expect(merged.contexts[0]?.server).toBe('https://two');
+    expect(merged.problems).toEqual([]);
+  });
+
   it('does not hold secrets where they would be printed', async () => {
     expect(JSON.stringify(await load({ '/1': simple('a') }))).not.toContain('token of a');
   });

@@ -214,7 +214,7 @@ function readEntries(file: string, source: string, problems: KubeconfigProblem[]
   };
   const none: FileEntries = { clusters: [], users: [], contexts: [], current: undefined };
 
-  // Duplicate keys are allowed and the last one counts, as in sigs.k8s.io/yaml's non-strict decoding.
+  // Duplicate keys are allowed and the last one counts, as in kubectl 1.36.
   const documents = parseAllDocuments(source, { lineCounter: lines, prettyErrors: false, uniqueKeys: false });
   const document = Array.isArray(documents) ? documents[0] : undefined;
   if (!document?.contents) return none;
@@ -333,7 +333,7 @@ class EntryReader {
       ...optional('keyFile', this.#path(fields, 'client-key')),
       ...optional('keyData', pemData(fields, 'client-key-data')),
       ...optional('token', fields.text('token')),
-      ...optional('tokenFile', this.#path(fields, 'tokenFile') ?? this.#path(fields, 'token-file')),
+      ...optional('tokenFile', this.#path(fields, 'tokenFile')),
       ...optional('username', fields.text('username')),
       ...optional('password', fields.text('password')),
       ...optional(

@@ -75,7 +75,7 @@ async function play(moves: Move[], jitter = 1) {
       }
       if ('fails' in move) throw move.fails;
       if (!('watch' in move)) throw new Error('the script wants no watch here');
-      onOpen();
+      onOpen?.();
       now += move.lasts ?? 0;
       yield* move.watch;
       if (move.then) throw move.then;

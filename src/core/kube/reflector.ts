@@ -28,7 +28,7 @@ export interface WatchSource {
       resourceVersion: string;
       timeoutSeconds: number;
       idleMs: number;
-      onOpen: () => void;
+      onOpen?: () => void;
       signal?: AbortSignal;
     },
   ): AsyncIterable<WatchEvent>;
