@@ -1,6 +1,7 @@
 {{/*
 A Deployment of one Milvus component.
-Takes: root, component, values, front (serves clients), strategy.
+Takes: root, component, values, front (serves clients), port (of its own, 0 for none), args (default: the
+component's name), strategy.
 */}}
 {{- define "milvus.deployment" -}}
 {{- $v := .values -}}
@@ -52,7 +53,7 @@ spec:
         - name: {{ $.component }}
           image: "{{ .Values.image.all.repository }}:{{ .Values.image.all.tag }}"
           imagePullPolicy: {{ .Values.image.all.pullPolicy }}
-          args: ["milvus", "run", {{ $.component | quote }}]
+          args: {{ concat (list "milvus" "run") ($.args | default (list $.component)) | toJson }}
 {{- with $v.extraEnv }}
           env:
 {{ toYaml . | indent 12 }}
@@ -61,6 +62,11 @@ spec:
 {{- if $.front }}
             - name: milvus
               containerPort: 19530
+              protocol: TCP
+{{- end }}
+{{- with $.port }}
+            - name: {{ $.component }}
+              containerPort: {{ . }}
               protocol: TCP
 {{- end }}
             - name: metrics
