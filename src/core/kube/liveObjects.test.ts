@@ -106,9 +106,28 @@ describe('watchNamespace', () => {
     const asked = server.requests.filter((request) => !request.includes('watch='));
     expect(asked.filter((request) => request.includes('secret'))).toEqual([]);
     expect(asked.every((request) => request.includes('/namespaces/demo/'))).toBe(true);
-    expect(asked.find((request) => request.includes('/configmaps'))).toContain(
-      'labelSelector=app.kubernetes.io%2Fname%3Dmilvus',
+  });
+
+  it('keeps of ConfigMaps the YAML only', async () => {
+    const configMap = {
+      metadata: { name: 'my-release-milvus', namespace: 'demo', resourceVersion: '5' },
+      data: { 'user.yaml': 'a: 1', 'blob.bin': 'x'.repeat(100) },
+      binaryData: { more: 'eA==' },
+    };
+    serve(
+      (_q, request, response) =>
+        void response.end(
+          (request.url ?? '').includes('/configmaps')
+            ? JSON.stringify({ metadata: { resourceVersion: '5' }, items: [configMap] })
+            : listOf('5'),
+        ),
+      staysOpen,
     );
+    live = watchNamespace(cluster, 'demo', { clock: fastClock });
+    await live.ready;
+    const [kept] = live.objects.list('ConfigMap');
+    expect(kept).toMatchObject({ data: { 'user.yaml': 'a: 1' } });
+    expect(JSON.stringify(kept)).not.toMatch(/xxx|binaryData/);
   });
 
   it('follows changes, drops managedFields, and tells many as one', async () => {

@@ -1,4 +1,5 @@
 import * as l10n from '@vscode/l10n';
+import { fields } from '../fields.ts';
 import type { KubeObject, ObjectSet, Unreadable } from '../model.ts';
 import type { Disposable, LiveObjects } from '../ports.ts';
 import { explainKubeError } from './errors.ts';
@@ -27,17 +28,12 @@ export interface NamespaceObjects extends LiveObjects {
 /** Changes that arrive within this time are told as one. */
 const batchMs = 50;
 
-/**
- * ConfigMaps of Milvus: those of the Helm chart and of the Operator carry this label (zilliztech/milvus-helm
- * charts/milvus/templates/_helpers.tpl; zilliztech/milvus-operator pkg/controllers).
- */
-const milvusLabel = 'app.kubernetes.io/name=milvus';
-
 /** The kinds that say how a Milvus release is exposed. Secrets are never among them. */
-const kinds: readonly (WatchedKind & { labelSelector?: string })[] = [
+const kinds: readonly WatchedKind[] = [
   { apiVersion: 'v1', kind: 'Service' },
   { apiVersion: 'v1', kind: 'Pod' },
-  { apiVersion: 'v1', kind: 'ConfigMap', labelSelector: milvusLabel },
+  // All of them: the chart's own carries no label that tells it from others (zilliztech/milvus-helm charts/milvus/templates/configmap.yaml).
+  { apiVersion: 'v1', kind: 'ConfigMap' },
   { apiVersion: 'v1', kind: 'Event' },
   { apiVersion: 'apps/v1', kind: 'Deployment' },
   { apiVersion: 'apps/v1', kind: 'ReplicaSet' },
@@ -89,9 +85,7 @@ class WatchedNamespace implements NamespaceObjects {
     this.#cluster = cluster;
     this.#namespace = namespace;
     this.#deps = deps;
-    const shares = kinds.map(({ apiVersion, kind, labelSelector }) =>
-      this.#watch({ apiVersion, kind }, labelSelector === undefined ? {} : { labelSelector }, trimmed),
-    );
+    const shares = kinds.map((kind) => this.#watch(kind, {}, kind.kind === 'ConfigMap' ? yamlOnly : trimmed));
     this.ready = Promise.all(shares.map((share) => share.settled)).then(() => undefined);
   }
 
@@ -239,10 +233,17 @@ function trimmed(object: KubeObject): KubeObject {
   return { ...object, metadata };
 }
 
+/** Milvus' configuration is YAML; what else namespaces keep in ConfigMaps, up to 1 MB each, is dropped. */
+function yamlOnly(object: KubeObject): KubeObject {
+  const { binaryData: _, ...rest } = trimmed(object);
+  const data = Object.entries(fields(object.data)).filter(([key]) => /\.ya?ml$/.test(key));
+  return { ...rest, data: Object.fromEntries(data) };
+}
+
 /** The private key is dropped on arrival. So are annotations: kubectl's last-applied-configuration holds all data. */
 function withoutPrivateKey(object: KubeObject): KubeObject {
   const { managedFields: _, annotations: __, ...metadata } = object.metadata;
-  const from = (typeof object.data === 'object' && object.data !== null ? object.data : {}) as Record<string, unknown>;
+  const from = fields(object.data);
   const data: Record<string, unknown> = {};
   for (const key of ['tls.crt', 'ca.crt']) if (key in from) data[key] = from[key];
   if ('tls.key' in from) data['tls.key'] = '';
