@@ -43,7 +43,11 @@ func Main(args, environ []string) int {
 		fmt.Fprintf(os.Stderr, "Usage: milvus run [%s]\n", strings.Join(components, "|"))
 		return 1
 	}
-	c, err := newComponent(args[1], environ)
+	name := args[1]
+	if name == "mixture" { // mixcoord's older name on the command line
+		name = "mixcoord"
+	}
+	c, err := newComponent(name, environ)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -51,9 +55,9 @@ func Main(args, environ []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	if err := c.run(ctx); err != nil {
-		// Milvus panics when a component cannot start (cmd/roles/roles.go runComponent), which ends the
-		// process with exit code 2 and a Go trace in the log
-		panic(err)
+		// Milvus panics when a component cannot start: a trace in the log and exit code 2
+		fmt.Fprintf(os.Stderr, "panic: %v\n\ngoroutine 1 [running]:\ngithub.com/milvus-io/milvus/cmd/roles.runComponent[...].func1.1()\n\t/workspace/source/cmd/roles/roles.go\n", err)
+		return 2
 	}
 	return 0
 }
