@@ -59,14 +59,15 @@ async function open(user?: string): Promise<void> {
 
 type Handler = (query: URLSearchParams, request: IncomingMessage, response: ServerResponse) => unknown;
 
-/** Lists are empty and watches stay open, but for Services, whose lists and watches the test answers. */
-function serve(list: Handler, watch: Handler): void {
+/** Watches stay open and lists hold `others` by resource, but for Services, whose lists and watches the test answers. */
+function serve(list: Handler, watch: Handler, others: Record<string, unknown> = {}): void {
   server.on((request, response) => {
     const url = new URL(request.url ?? '', server.url);
     const watches = url.searchParams.has('watch');
     if (url.pathname.endsWith('/services')) return (watches ? watch : list)(url.searchParams, request, response);
     if (watches) return void response.writeHead(200).write('');
-    response.writeHead(200).end('{"metadata":{"resourceVersion":"1"},"items":[]}');
+    const items = others[url.pathname.split('/').at(-1) ?? ''] ?? [];
+    response.writeHead(200).end(JSON.stringify({ metadata: { resourceVersion: '1' }, items }));
   });
 }
 
@@ -114,15 +115,7 @@ describe('watchNamespace', () => {
       data: { 'user.yaml': 'a: 1', 'blob.bin': 'x'.repeat(100) },
       binaryData: { more: 'eA==' },
     };
-    serve(
-      (_q, request, response) =>
-        void response.end(
-          (request.url ?? '').includes('/configmaps')
-            ? JSON.stringify({ metadata: { resourceVersion: '5' }, items: [configMap] })
-            : listOf('5'),
-        ),
-      staysOpen,
-    );
+    serve((_q, _r, response) => void response.end(listOf('5')), staysOpen, { configmaps: [configMap] });
     live = watchNamespace(cluster, 'demo', { clock: fastClock });
     await live.ready;
     const [kept] = live.objects.list('ConfigMap');
