@@ -59,7 +59,8 @@ async function step<T>(what: string, work: () => Promise<T>): Promise<T> {
 }
 
 const indented = (line: string): void => {
-  if (line.trim() !== '') say(`  ${line}`);
+  // Lines of JSON come from the sandbox' database; they are in its log.
+  if (line.trim() !== '' && !line.startsWith('{')) say(`  ${line}`);
 };
 
 async function start(): Promise<{ sandbox: Sandbox; release: Release; vscode: VSCode }> {
@@ -141,12 +142,15 @@ async function drive(sandbox: Sandbox, release: Release, vscode: VSCode): Promis
     const text = await step('Roll-out, cut-over and proof', () => {
       const states = new Map<string, string>();
       let shots = 0;
-      return setupProven(panel, 5 * 60_000, async ({ steps }) => {
+      let headline = '';
+      return setupProven(panel, 5 * 60_000, async ({ headline: now, steps }) => {
+        if (now !== headline) indented(now);
+        headline = now;
         for (const { title, state } of steps) {
           if (states.get(title) !== state && state !== 'planned') indented(`${title}: ${state}`);
           states.set(title, state);
         }
-        if (++shots === 3) await shoot('4-roll-out');
+        if (++shots === 3) await shoot('4-set-up');
       });
     });
     say(text.headline);
@@ -154,7 +158,10 @@ async function drive(sandbox: Sandbox, release: Release, vscode: VSCode): Promis
     for (const stage of text.connection.stages) say(`Test: ${stage.title}`);
     say(`Connection ${text.connection.summary}`);
     say(text.where);
-    await shoot('5-proof');
+    await panel.scrollTo('header');
+    await shoot('5-works');
+    await panel.scrollTo('ol.stages');
+    await shoot('6-proof');
   } catch (error) {
     await shoot('failed').catch(() => undefined);
     throw error;

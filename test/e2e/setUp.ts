@@ -17,7 +17,7 @@ export interface PanelText {
   headline: string;
   where: string;
   steps: { title: string; state: string }[];
-  stages: { title: string; state: string; text: string }[];
+  stages: { state: string; text: string }[];
   connection: { summary: string; stages: { title: string; state: string }[] };
   /** Findings, preflight findings and failures. */
   problems: string[];
@@ -52,6 +52,8 @@ export async function answerQuestions(
         )
       : '';
     if (title === '' && asked.length > 0 && Date.now() > patience - 57_000) return asked;
+    if (title === '' && (await workbench.toasts().first().isVisible()))
+      throw new Error(oneLine((await workbench.toasts().allInnerTexts()).join(' | ')));
     if (title === '' || title === answered) continue;
     const answer = answers.find(({ question }) => question.test(title));
     if (answer === undefined) throw new Error(`No answer to "${title}": ${(await workbench.choices()).join(' | ')}`);
@@ -72,10 +74,9 @@ export async function answerQuestions(
     answered = title;
     patience = Date.now() + 60_000;
   }
-  const rows = await workbench.choices();
-  throw new Error(
-    `Stuck at "${answered}" after ${asked.join(', ')}: ${(await quickInput.innerText()) || rows.join(' | ')}`,
-  );
+  const message = (await workbench.inputMessage.isVisible()) ? await workbench.inputMessage.innerText() : '';
+  const seen = [message, ...(await workbench.choices()), ...(await workbench.toasts().allInnerTexts())];
+  throw new Error(`Stuck after "${answered}" (asked: ${asked.join(', ')}): ${oneLine(seen.join(' | '))}`);
 }
 
 /** The status panel of a release. */
@@ -100,31 +101,34 @@ export class StatusPanel {
     return this.#frame.getByText(text).first();
   }
 
+  /** Reads everything at one moment. */
   async read(): Promise<PanelText> {
-    const text = async (locator: Locator): Promise<string> => oneLine((await locator.first().innerText()) || '');
-    const rows = async (selector: string, titles: string): Promise<{ title: string; state: string; text: string }[]> =>
-      await Promise.all(
-        (await this.#frame.locator(selector).all()).map(async (row) => ({
-          title: oneLine((await row.locator(titles).first().innerText()) || ''),
-          state: (await row.getAttribute('data-state')) ?? '',
-          text: oneLine(await row.innerText()),
-        })),
-      );
-    return {
-      headline: await text(this.headline),
-      where: await text(this.#frame.locator('.where')),
-      steps: await rows('.steps .step', 'h3'),
-      stages: (await rows('vscode-data-grid-row[data-state]', 'vscode-data-grid-cell:nth-child(2)')).map((row) => row),
-      connection: {
-        summary: (await this.#frame.locator('section:has(ol.stages) .note').allInnerTexts()).map(oneLine).join(' '),
-        stages: (await rows('ol.stages li', ':scope')).map(({ text: title, state }) => ({ title, state })),
-      },
-      problems: (
-        await this.#frame.locator('article.card:visible, div.card:visible, .step .bad:visible').allInnerTexts()
-      ).map(oneLine),
-    };
+    return await this.#frame.locator('main').evaluate<PanelText, unknown>(readMain);
+  }
+
+  /** Brings a part of the page into view. */
+  async scrollTo(selector: 'header' | '.headline' | 'vscode-data-grid' | 'ol.stages'): Promise<void> {
+    await this.#frame.locator(selector).first().scrollIntoViewIfNeeded();
   }
 }
+
+/** Runs in the page, which has no type declarations here. */
+const readMain = `(() => {
+  const main = document.querySelector('main');
+  const text = (element) => (element?.innerText ?? '').replace(/\\s+/g, ' ').trim();
+  const all = (selector) => [...main.querySelectorAll(selector)].filter((element) => element.checkVisibility());
+  return {
+    headline: text(main.querySelector('.headline')),
+    where: text(main.querySelector('.where')),
+    steps: all('.steps .step').map((row) => ({ title: text(row.querySelector('h3')), state: row.dataset.state })),
+    stages: all('vscode-data-grid-row[data-state]').map((row) => ({ state: row.dataset.state, text: text(row) })),
+    connection: {
+      summary: text(all('section:has(ol.stages) .note')[0]),
+      stages: all('ol.stages li').map((row) => ({ title: text(row), state: row.dataset.state })),
+    },
+    problems: all('.card, .step .bad').map(text).filter((problem) => problem !== ''),
+  };
+})()`;
 
 /**
  * Follows a running setup until the headline says that it works. Throws with what the panel says when a step failed or

@@ -101,12 +101,18 @@ export async function startVSCode(options: VSCodeOptions = {}): Promise<VSCode> 
   const extensions = path.join(folder, 'extensions');
   const workspace = path.join(folder, 'workspace');
   const logFile = path.join(folder, 'server.log');
-  for (const each of [path.join(userData, 'User'), extensions, workspace, path.join(folder, 'run')])
+  for (const each of [
+    path.join(userData, 'User'),
+    path.join(userData, 'Machine'),
+    extensions,
+    workspace,
+    path.join(folder, 'run'),
+  ])
     mkdirSync(each, { recursive: true });
-  writeFileSync(
-    path.join(userData, 'User/settings.json'),
-    JSON.stringify({ ...quietSettings, ...options.settings }, undefined, 2),
-  );
+  const settings = JSON.stringify({ ...quietSettings, ...options.settings }, undefined, 2);
+  // This window is a remote one to VS Code: settings of scope machine count only in the machine's file.
+  for (const file of ['User/settings.json', 'Machine/settings.json'])
+    writeFileSync(path.join(userData, file), settings);
   const env = environment(folder, options.env);
   const folders = [
     '--user-data-dir',
