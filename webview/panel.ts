@@ -399,7 +399,13 @@ function renderRollout({ rollout: view, labels }: PanelState): void {
   setText(rollout.title, view.title);
   setText(rollout.note, view.summary);
   setAttribute(grid, 'aria-label', view.title);
-  const [, stageHead, sinceHead, evidenceHead] = head.cells as [HTMLElement, HTMLElement, HTMLElement, HTMLElement];
+  const [stateHead, stageHead, sinceHead, evidenceHead] = head.cells as [
+    HTMLElement,
+    HTMLElement,
+    HTMLElement,
+    HTMLElement,
+  ];
+  setText(stateHead, labels.state);
   setText(stageHead, labels.stage);
   setText(sinceHead, labels.since);
   setText(evidenceHead, labels.evidence);

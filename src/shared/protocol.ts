@@ -91,6 +91,7 @@ export type Tone = 'ok' | 'waiting' | 'blocked' | 'neutral';
 /** Words of the page that do not depend on the release. */
 export interface PanelLabels {
   refresh: string;
+  state: string;
   stage: string;
   since: string;
   evidence: string;

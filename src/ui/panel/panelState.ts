@@ -456,6 +456,7 @@ function probeStateText(state: ProbeStage['state']): string {
 function labels(): PanelLabels {
   return {
     refresh: l10n.t('Refresh'),
+    state: l10n.t('State'),
     stage: l10n.t('Stage'),
     since: l10n.t('Since'),
     evidence: l10n.t('Evidence'),
