@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	clientset "github.com/GoogleCloudPlatform/gke-managed-certs/pkg/clientgen/clientset/versioned"
@@ -57,11 +56,6 @@ type Controller struct {
 	config ControllerConfig
 	rest   *rest.Config
 	gate   *gate.Gate
-	parent context.Context
-
-	mu     sync.Mutex
-	state  part.State
-	cancel context.CancelFunc
 }
 
 // toCompute sends every request to the stand-in, whatever host it names.
@@ -89,7 +83,7 @@ func StartController(ctx context.Context, config ControllerConfig) (*Controller,
 	if _, err := definitions.ApiextensionsV1().CustomResourceDefinitions().Create(ctx, &crd, metav1.CreateOptions{}); err != nil {
 		return nil, fmt.Errorf("creating the ManagedCertificate CRD: %w", err)
 	}
-	c := &Controller{config: config, rest: rest.CopyConfig(config.Rest), gate: gate.New(), parent: ctx, state: part.Running}
+	c := &Controller{config: config, rest: rest.CopyConfig(config.Rest), gate: gate.New()}
 	c.rest.Dial = c.gate.Dial
 	certificates, err := clientset.NewForConfig(config.Rest)
 	if err != nil {
@@ -101,12 +95,10 @@ func StartController(ctx context.Context, config ControllerConfig) (*Controller,
 	}); err != nil {
 		return nil, err
 	}
-	return c, c.run()
+	return c, c.run(ctx)
 }
 
-func (c *Controller) run() error {
-	ctx, cancel := context.WithCancel(c.parent)
-	c.cancel = cancel
+func (c *Controller) run(ctx context.Context) error {
 	file := filepath.Join(c.config.Dir, "managed-certificates.conf")
 	if err := os.WriteFile(file, []byte("[global]\nproject-id = "+controlplane.Project+"\ntoken-url = none\ntoken-body = none\n"), 0o644); err != nil {
 		return fmt.Errorf("writing the managed-certificate controller's configuration: %w", err)
@@ -146,20 +138,6 @@ func (c *Controller) run() error {
 	return nil
 }
 
-// SetState pauses or ends the controller, or runs it again.
-func (c *Controller) SetState(state part.State) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	before := c.state
-	c.state = state
-	if err := c.gate.SetState(state); err != nil {
-		return err
-	}
-	if state == part.Killed && before != part.Killed {
-		c.cancel()
-	}
-	if state != part.Killed && before == part.Killed {
-		return c.run()
-	}
-	return nil
-}
+// SetState lets the controller stand still or cuts it off from the cluster and from Compute. It is never
+// ended: it registers its metrics in this process once for all.
+func (c *Controller) SetState(state part.State) error { return c.gate.SetState(state) }
