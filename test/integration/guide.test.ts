@@ -191,6 +191,10 @@ externalS3:
       'jsonpath={.data.default\\.yaml}',
     );
     expect(config).not.toContain('our-vectors');
+    const ip = await guide.kubectl('get', 'pods', '-l', 'component=proxy', '-o', 'jsonpath={.items[0].status.podIP}');
+    // What listens on a pod's address listens on loopback here; see test/sandbox/README.md.
+    const args = ['--address', `${ip.replace(/^10\./, '127.')}:19530`, '--collection', release.collection];
+    await expect(readWithPython(args)).rejects.toThrow(/not found|not exist/i);
   }, 200_000);
 
   it('stops the proxies of every Milvus since 2.4.13 (second upgrade)', async () => {
