@@ -39,7 +39,8 @@ export class OpenSockets {
   /** Destroys every socket, so that pending work on them fails at once; later ones are destroyed as they open. */
   destroyAll(): void {
     this.#closing = true;
-    for (const socket of this.#sockets) socket.destroy();
+    // With an error, because grpc-js does not see a socket that merely closes during the TLS handshake.
+    for (const socket of this.#sockets) socket.destroy(new Error('The connection test is over'));
   }
 
   /** Destroys every socket and resolves when all are closed. */

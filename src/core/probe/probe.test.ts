@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -133,17 +134,16 @@ describe('a healthy Milvus', () => {
     expect(connections).toBe(4);
   });
 
-  it('sends the host name as :authority and SNI when it connects to the address', async () => {
-    const seen = new Set<string>();
-    const { port } = await servers.http2(good, (stream, path) => {
-      const session = stream.session;
-      const socket = session?.socket as { servername?: string } | undefined;
-      seen.add(`${String(stream.sentHeaders ? '' : '')}${socket?.servername ?? ''}`);
-      stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { endStream: path === '' });
-      stream.close();
+  it('sends the host name as :authority and SNI on both connections to the address', async () => {
+    const seen: (string | undefined)[] = [];
+    const { port } = await servers.http2(good, (stream, headers) => {
+      const socket = stream.session?.socket as { servername?: string } | undefined;
+      seen.push(headers[':authority'], socket?.servername);
+      stream.respond({ ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '14' }, { endStream: true });
     });
-    await probe({ port, dns: answering({}) });
-    expect([...seen]).toEqual([host]);
+    const report = await probe({ port, dns: answering({}) });
+    expect(failedStage(report).id).toBe('grpc');
+    expect(seen).toEqual([host, host, host, host]);
   });
 
   it('wants credentials: the path is proven', async () => {
@@ -183,7 +183,7 @@ describe('a healthy Milvus', () => {
       Query: { ...countOf(0), fields_data: [], status: failure(101, 'collection not loaded') },
       GetCollectionStatistics: (request) => ({
         status: { error_code: 'Success', code: 0, reason: '' },
-        stats: [{ key: 'row_count', value: request['collection_name'] === 'docs' ? '42' : '0' }],
+        stats: [{ key: 'row_count', value: request.collection_name === 'docs' ? '42' : '0' }],
       }),
     });
     expect((await probe({ port })).entities).toEqual({ collection: 'docs', count: 42 });
@@ -192,7 +192,7 @@ describe('a healthy Milvus', () => {
   it('looks into other databases', async () => {
     const { port } = await servers.milvus(good, {
       ListDatabases: { status: { error_code: 'Success' }, db_names: ['default', 'prod'] },
-      ShowCollections: (request) => (request['db_name'] === 'prod' ? collections('docs') : collections()),
+      ShowCollections: (request) => (request.db_name === 'prod' ? collections('docs') : collections()),
     });
     expect((await probe({ port })).entities).toEqual({ collection: 'prod.docs', count: 1000 });
   });
@@ -356,7 +356,7 @@ describe('TLS', () => {
     const made = await make(['other.example.com'], Date.now() - 91 * day);
     const { port } = await servers.tls(made, {});
     const { failure } = failedStage(await probe({ port }));
-    for (const text of ['expired on', 'not trusted', 'is for other.example.com', 'no application protocol'])
+    for (const text of ['expired on', 'is for other.example.com', 'no application protocol'])
       expect(failure?.actual).toContain(text);
   });
 
@@ -392,8 +392,7 @@ describe('TLS', () => {
     expect(failed.text).toContain('speaks no TLS');
   });
 
-  it.each<[string, (socket: import('node:net').Socket) => void]>([
-    ['reset', (socket) => socket.resetAndDestroy()],
+  it.each<[string, (socket: Socket) => void]>([
     ['reset in the handshake', (socket) => socket.once('data', () => socket.resetAndDestroy())],
     ['closed', (socket) => socket.end()],
   ])('connection %s', async (_, onConnection) => {
@@ -411,7 +410,7 @@ describe('TLS', () => {
     });
     const failed = failedStage(await probe({ port }));
     expect(failed.id).toBe('tls');
-    expect(failed.text).toContain('certificate');
+    expect(failed.text).toContain('not Active yet');
   });
 
   it('a silent server, within the limit of the stage', async () => {
@@ -515,6 +514,7 @@ describe('HTTP/2', () => {
     });
     const failed = failedStage(await probe({ port }));
     expect(failed.id).toBe('http2');
+    expect(failed.text).toContain('tlsMode 2');
   });
 });
 
@@ -580,6 +580,31 @@ describe('gRPC', () => {
   });
 });
 
+describe('a process that ran a test', () => {
+  it('ends by itself: nothing is left that keeps it alive', async () => {
+    const milvus = await servers.milvus(good);
+    const { port } = await servers.relay((index) => (index === 0 ? milvus.port : undefined));
+    const script = `
+      import { createProber } from ${JSON.stringify(new URL('./probe.ts', import.meta.url).href)};
+      const probe = createProber({
+        dns: { lookup: async () => ({ a: [], aaaa: [], caa: [] }) },
+        clock: { now: () => Date.now() },
+        limits: { grpc: 300 },
+      });
+      const request = { host: '${host}', address: '${address}', port: ${port}, ca: ${JSON.stringify(good.ca)} };
+      const report = await probe({ ...request, readEntities: true, deadlineMs: 60_000 }, () => undefined);
+      const began = performance.now();
+      process.on('exit', () => {
+        const failed = report.stages.filter(({ state }) => state === 'failed').map(({ id }) => id);
+        console.log(JSON.stringify({ failed, lag: performance.now() - began }));
+      });`;
+    const child = promisify(execFile)(process.execPath, ['--no-warnings', '--input-type=module', '--eval', script]);
+    const { failed, lag } = JSON.parse((await child).stdout) as { failed: string[]; lag: number };
+    expect(failed).toEqual(['grpc']);
+    expect(lag).toBeLessThan(2000);
+  }, 30_000);
+});
+
 describe('Milvus', () => {
   it('refuses in the answer to Connect: the SDK calls that connected', async () => {
     const { port } = await servers.milvus(good, {
@@ -625,7 +650,10 @@ describe('cancelling', () => {
       port,
       signal: controller.signal,
       onStage: (told) => {
-        if (told.id === id && told.state === 'running') setImmediate(() => controller.abort());
+        if (told.id === id && told.state === 'running')
+          setImmediate(() => {
+            controller.abort();
+          });
       },
     });
     expect(performance.now() - began).toBeLessThan(3000);

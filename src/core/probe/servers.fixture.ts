@@ -4,7 +4,12 @@
  */
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { createSecureServer, type Http2SecureServer, type ServerHttp2Stream } from 'node:http2';
+import {
+  createSecureServer,
+  type Http2SecureServer,
+  type IncomingHttpHeaders,
+  type ServerHttp2Stream,
+} from 'node:http2';
 import { createServer as createTcpServer, connect, type AddressInfo, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TlsOptions, type TLSSocket } from 'node:tls';
 import {
@@ -79,13 +84,16 @@ export class Servers {
   }
 
   /** An HTTP/2 server that answers each call by `answer`. */
-  async http2(credentials: Credentials, answer: (stream: ServerHttp2Stream, path: string) => void): Promise<Running> {
+  async http2(
+    credentials: Credentials,
+    answer: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void,
+  ): Promise<Running> {
     const server: Http2SecureServer = createSecureServer({ cert: credentials.certificate, key: credentials.key });
     server.on('sessionError', () => undefined);
     server.on('stream', (stream, headers) => {
       stream.on('error', () => undefined);
       stream.resume();
-      answer(stream, headers[':path'] ?? '');
+      answer(stream, headers);
     });
     return this.add(await listening(server));
   }
@@ -103,7 +111,8 @@ export class Servers {
         },
       ]),
     );
-    server.addService(milvusService().service, implementation);
+    service ??= milvusService();
+    server.addService(service.service, implementation);
     const serverCredentials =
       credentials === undefined
         ? ServerCredentials.createInsecure()
@@ -227,7 +236,7 @@ function healthyMilvus(): MilvusHandlers {
     CheckHealth: { status: success, isHealthy: true, reasons: [] },
     ListDatabases: { status: success, db_names: ['default'] },
     ShowCollections: collections('empty', 'docs'),
-    Query: (request) => countOf(request['collection_name'] === 'docs' ? 1000 : 0),
+    Query: (request) => countOf(request.collection_name === 'docs' ? 1000 : 0),
     GetCollectionStatistics: { status: success, stats: [{ key: 'row_count', value: '0' }] },
   };
 }
@@ -237,10 +246,16 @@ function answerCall(
   call: ServerUnaryCall<unknown, unknown>,
   callback: sendUnaryData<unknown>,
 ): void {
-  const answer = typeof handler === 'function' ? handler(call.request as Record<string, unknown>) : handler;
+  const answer = isComputed(handler) ? handler(call.request as Record<string, unknown>) : handler;
   if (answer instanceof Error) callback(answer);
   else callback(null, answer);
 }
+
+function isComputed(handler: object): handler is (request: Record<string, unknown>) => object {
+  return typeof handler === 'function';
+}
+
+let service: ServiceClientConstructor | undefined;
 
 function milvusService(): ServiceClientConstructor {
   const options = { keepCase: true, longs: String, enums: String, defaults: true, oneofs: true };
