@@ -29,6 +29,7 @@ import (
 	"sandbox/managedcerts"
 	"sandbox/nodes"
 	"sandbox/part"
+	"sandbox/readinessgates"
 
 	"k8s.io/component-base/version"
 )
@@ -273,6 +274,9 @@ func (s *sandbox) start(ctx context.Context) error {
 	s.progress("nodes")
 	if err := layer4.Start(ctx, layer4.Config{Kube: cluster.Kube, Net: number, Log: slog.NewLogLogger(parts.Handler(), slog.LevelInfo)}); err != nil {
 		return fmt.Errorf("starting Layer 4: %w", err)
+	}
+	if err := readinessgates.Start(ctx, cluster.Kube, ca, parts); err != nil {
+		return err
 	}
 	prober := healthcheck.Start(ctx, store, speed, parts)
 	balancer := loadbalancer.Start(ctx, store, prober, balancerLog)
