@@ -24,7 +24,7 @@ func logLine(level, source, message string, pairs ...string) {
 	b.WriteByte('\n')
 	logMutex.Lock()
 	defer logMutex.Unlock()
-	os.Stdout.WriteString(b.String())
+	os.Stderr.WriteString(b.String()) // the stream of a panic, so that the log keeps its order
 }
 
 func logInfo(source, message string, pairs ...string) { logLine("INFO", source, message, pairs...) }
