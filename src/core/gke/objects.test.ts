@@ -201,7 +201,7 @@ describe('annotations of the Service', () => {
     expect(serviceAnnotations(service(), '', 'bc').problems).toEqual([{ kind: 'unnamedPort', key: P }]);
   });
 
-  test('any present annotations: ours take effect, merging twice is merging once', () => {
+  test('any present annotations: ours take effect, merging twice is merging once', { timeout: 30_000 }, () => {
     const value = fc.oneof(
       fc.json(),
       fc.string(),
@@ -220,7 +220,7 @@ describe('annotations of the Service', () => {
           expect(serviceAnnotations(after, 'milvus', 'bc').changes).toEqual([]);
         },
       ),
-      { numRuns: 300 },
+      { numRuns: 150 },
     );
   });
 });

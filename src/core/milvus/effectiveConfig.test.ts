@@ -72,7 +72,7 @@ test("a ConfigMap of the user in place of the chart's, seen or not", () => {
   expect(config(custom, map)).toMatchObject({ customConfigMap: 'tuned', tlsMode: 2 });
 });
 
-test('any text in the files is read or passed over, never thrown', () => {
+test('any text in the files is read or passed over, never thrown', { timeout: 30_000 }, () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary' }), fc.jsonValue(), (userYaml, env) => {
       expect([0, 1, 2]).toContain(config({ userYaml, env: [env] }).tlsMode);

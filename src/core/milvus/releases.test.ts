@@ -141,7 +141,7 @@ test('plain manifests: a Service to a Milvus Deployment', () => {
   });
 });
 
-test('other Services are none, whatever they hold', () => {
+test('other Services are none, whatever they hold', { timeout: 30_000 }, () => {
   const service = (spec: unknown): KubeObject => ({
     apiVersion: 'v1',
     kind: 'Service',
