@@ -149,4 +149,11 @@ describe('cutOverChoices', () => {
       { restart: 'release', closeLayer4: false },
     ]);
   });
+
+  it('keeps the answer on Layer 4 once it is closed', () => {
+    const { layer4: _layer4, ...closed } = release;
+    expect(cutOverChoices({ ...closed, mode: 'standalone' }, true).map((choice) => choice.value)).toEqual([
+      { restart: 'release', closeLayer4: true },
+    ]);
+  });
 });

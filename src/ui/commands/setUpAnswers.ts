@@ -218,8 +218,11 @@ export interface CutOver {
   closeLayer4: boolean;
 }
 
-/** The ways to cut over that make a difference for this release. */
-export function cutOverChoices(release: MilvusRelease): Choice<CutOver>[] {
+/**
+ * The ways to cut over that make a difference for this release. Where there is no Layer 4 (any more), `closeLayer4` stays
+ * what it was answered before: else asking again would change the intent of a finished setup.
+ */
+export function cutOverChoices(release: MilvusRelease, closeLayer4 = false): Choice<CutOver>[] {
   const restarts: { restart: Intent['restart']; label: string; detail: string }[] =
     release.mode === 'cluster'
       ? [
@@ -243,8 +246,8 @@ export function cutOverChoices(release: MilvusRelease): Choice<CutOver>[] {
         ];
   const layer4 = release.layer4;
   return restarts.flatMap(({ restart, label, detail }) => {
+    if (layer4 === undefined) return [{ value: { restart, closeLayer4 }, label, description: '', detail }];
     const keep = { value: { restart, closeLayer4: false }, label, description: '', detail };
-    if (layer4 === undefined) return [keep];
     return [
       { ...keep, description: l10n.t('keep Layer 4') },
       {

@@ -359,7 +359,7 @@ const askCutOver: Question = async (context) => {
   const answer = await askPick({
     place: context.place(vscode.l10n.t('Cut-Over'), 5),
     placeholder: vscode.l10n.t('How Milvus begins to speak TLS; clients need TLS from then on, on Layer 4 too'),
-    rows: cutOverChoices(release).map(({ value, label, description, detail }) => ({
+    rows: cutOverChoices(release, answers.closeLayer4).map(({ value, label, description, detail }) => ({
       label,
       description,
       detail,
