@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { getObject, python, tool, type Release } from '../milvusRelease.ts';
-import { cache, repository } from '../paths.ts';
+import { cacheBin, repository } from '../paths.ts';
 import { sandbox } from './environment.ts';
 
 /** Where and how to read. */
@@ -18,7 +18,7 @@ export interface Reading {
 }
 
 const clients = path.join(repository, 'test/clients');
-const goClient = path.join(cache, 'bin/read');
+const goClient = path.join(cacheBin, 'read-go');
 
 /** Number of entities that each client reads through Layer 7 on port 443, with the certificate verified. */
 export async function readWithClients(reading: Reading): Promise<Record<'go' | 'python' | 'node', number>> {
@@ -31,7 +31,6 @@ export async function readWithClients(reading: Reading): Promise<Record<'go' | '
       ...['--ca', ca, '--collection', reading.release.collection],
     ];
     const { env } = sandbox;
-    await tool(env, 'go', ['build', '-C', path.join(clients, 'go'), '-o', goClient, '.']);
     const read = async (file: string, ...first: string[]): Promise<number> =>
       Number(await tool(env, file, [...first, ...args], 60_000));
     return {

@@ -16,6 +16,8 @@ export interface Answer {
 export interface PanelText {
   headline: string;
   where: string;
+  /** What is said beside the plan's heading. */
+  plan: string;
   steps: { title: string; state: string }[];
   stages: { state: string; text: string }[];
   connection: { summary: string; stages: { title: string; state: string }[] };
@@ -120,6 +122,7 @@ const readMain = `(() => {
   return {
     headline: text(main.querySelector('.headline')),
     where: text(main.querySelector('.where')),
+    plan: text(all('section:has(ol.steps) .note')[0]),
     steps: all('.steps .step').map((row) => ({ title: text(row.querySelector('h3')), state: row.dataset.state })),
     stages: all('vscode-data-grid-row[data-state]').map((row) => ({ state: row.dataset.state, text: text(row) })),
     connection: {
@@ -143,10 +146,10 @@ export async function setupProven(
   let before = '';
   for (;;) {
     const text = await panel.read();
-    const now = JSON.stringify([text.headline, text.steps]);
+    const now = JSON.stringify([text.headline, text.plan, text.steps]);
     if (now !== before) await onChange(text);
     before = now;
-    if (text.headline.startsWith('Works')) return text;
+    if (text.headline.startsWith('Works') && /^All \d+ steps done/.test(text.plan)) return text;
     if (text.steps.some(({ state }) => state === 'failed'))
       throw new Error([text.headline, ...text.problems].join('\n'));
     if (Date.now() > deadline)

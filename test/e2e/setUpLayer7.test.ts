@@ -84,7 +84,7 @@ extraConfigFiles:
     proxy:
       maxNameLength: 128
     common:
-      gracefulTime: 3000   # milliseconds
+      gracefulTime: 3000 # milliseconds
 `;
 }
 
