@@ -1,7 +1,8 @@
 import * as l10n from '@vscode/l10n';
 import type { Action, Finding, Intent, KubeObject, ObjectSet, Plan, Step } from '../model.ts';
 import type { Facts } from '../ports.ts';
-import { cutOverUpgrade, closeLayer4Upgrade } from '../milvus/helmValues.ts';
+import { effectiveConfig } from '../milvus/effectiveConfig.ts';
+import { closeLayer4Upgrade, cutOverUpgrade } from '../milvus/helmValues.ts';
 import { closeLayer4Patch, cutOverPatch } from '../milvus/operator.ts';
 import {
   backendConfig,
@@ -269,7 +270,11 @@ function cutOverStep(objects: ObjectSet, facts: PlanFacts, findings: Finding[]):
   };
   try {
     if (release.installer === 'helm' && helm) {
-      const upgrade = cutOverUpgrade(helm, release, { restart: intent.restart, serviceAnnotations: annotations });
+      const upgrade = cutOverUpgrade(helm, release, {
+        restart: intent.restart,
+        serviceAnnotations: annotations,
+        config: effectiveConfig(objects, release),
+      });
       return (
         upgrade &&
         step(
