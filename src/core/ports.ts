@@ -182,7 +182,7 @@ export interface TlsSecret {
   type?: string;
   /** PEM of the certificate and its chain. */
   certificate?: string;
-  /** PEM of the CA that clients must trust, where the Secret carries it as `ca.crt`. */
+  /** PEM of the CA that clients must trust, where the Secret carries it as `ca.crt` or in the chain of `tls.crt`. */
   ca?: string;
   /** Whether the key in the Secret belongs to the certificate; absent when either could not be parsed. */
   keyMatches?: boolean;

@@ -32,6 +32,7 @@ import { createObjectSet } from '../kube/objectSet.ts';
 import { at, text } from '../fields.ts';
 import { certificatesOf, ingressesOf } from '../gke/read.ts';
 import { findReleases } from '../milvus/releases.ts';
+import { selfSignedAuthority } from '../tls/certificate.ts';
 import { readIntent } from './intent.ts';
 import { permissions } from './permissions.ts';
 import { plan, tlsSecretName, wantedBackendConfig, type PlanFacts } from './plan.ts';
@@ -157,7 +158,7 @@ export async function readTlsSecret(
     return value === undefined ? undefined : Buffer.from(value, 'base64').toString('utf8');
   };
   const certificate = read('tls.crt');
-  const ca = read('ca.crt');
+  const ca = read('ca.crt') ?? (certificate === undefined ? undefined : selfSignedAuthority(certificate));
   const keyMatches = matches(certificate, read('tls.key'));
   return {
     name,

@@ -14,6 +14,7 @@ import {
   inspectCertificate,
   makeCertificate,
   readCertificates,
+  selfSignedAuthority,
   subjectAltNames,
 } from './certificate.ts';
 
@@ -264,6 +265,15 @@ describe('checkCertificate', () => {
     expect(findings.map(({ rule }) => rule)).toEqual(['certificate-unreadable']);
     expect(findings[0]?.message).toContain(text);
     expect(() => inspectCertificate(certificate)).toThrow(text);
+  });
+
+  it('finds the authority that a chain brings along', async () => {
+    const { certificate, ca } = await makeCertificate({ hosts: [host], keyType: 'ecdsa-p256', days: 90 });
+    const guide = await byOpenssl('self-signed', '-newkey', 'rsa:2048');
+    expect(selfSignedAuthority(certificate)).toBe(ca);
+    expect(selfSignedAuthority(guide.certificate)).toBe(guide.certificate);
+    expect(selfSignedAuthority(String(readCertificates(certificate)[0]))).toBeUndefined();
+    expect(selfSignedAuthority('garbage')).toBeUndefined();
   });
 
   it('reads names that Node quotes', () => {

@@ -216,6 +216,16 @@ export function readCertificates(pem: string): X509Certificate[] {
   });
 }
 
+/**
+ * The self-signed certificate in a PEM chain: what clients must be given when its Secret has no `ca.crt`, as one that
+ * was made with `kubectl create secret tls`. Undefined for a chain that ends at a public authority.
+ */
+export function selfSignedAuthority(pem: string): string | undefined {
+  return readCertificates(pem)
+    .find((certificate) => certificate.checkIssued(certificate))
+    ?.toString();
+}
+
 /** The certificates of a PEM in their order, or a localised sentence about what it is instead. */
 function parseChain(pem: string): Chain | string {
   const blocks = pem.match(pemBlock) ?? [];
