@@ -161,10 +161,14 @@ describe('panelState', () => {
     expect(after.plan?.action).toMatchObject({ kind: 'apply', label: 'Go On' });
   });
 
-  it('leaves a blocked headline standing while a setup runs', () => {
+  it('says what is waited for while a setup runs, but calls nothing blocked that the setup may do itself', () => {
     const running = withStep(setup({ phase: 'running' }), waitBackends, { state: 'running' });
-    const blocked = { text: 'Blocked:', detail: 'DNS', tone: 'blocked' } as const;
-    expect(panelState(input({ setup: running, headline: blocked }), time).headline).toEqual(blocked);
+    const waiting = { text: 'Waiting for DNS:', detail: '4 min so far', tone: 'waiting' } as const;
+    expect(panelState(input({ setup: running, headline: waiting }), time).headline).toEqual(waiting);
+    const blocked = { text: 'Blocked:', detail: 'No pod is ready', tone: 'blocked' } as const;
+    expect(panelState(input({ setup: running, headline: blocked }), time).headline.tone).toBe('waiting');
+    const failed = { ...running, phase: 'failed' } as const;
+    expect(panelState(input({ setup: failed, headline: blocked }), time).headline).toEqual(blocked);
   });
 
   it('writes the log with the time of day', () => {

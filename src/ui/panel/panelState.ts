@@ -140,14 +140,16 @@ export function modeText(mode: MilvusRelease['mode']): string {
 
 function headlineOf({ problem, headline, setup }: PanelInput): PanelState['headline'] {
   if (problem !== undefined) return { text: problem, detail: '', tone: 'blocked' };
-  if (setup?.phase === 'running' && setup.plan.steps.length > 0) {
+  // What is waited for says more than the step. What looks blocked may be the setup's own doing, such as pods that
+  // restart: the setup ends by itself when it is not.
+  if (setup?.phase === 'running' && headline?.tone !== 'waiting') {
     const { steps } = setup.plan;
     const index = steps.findIndex((step) => {
       const { state } = stepProgress(setup, step);
       return state === 'running' || state === 'planned';
     });
     const step = steps[index];
-    if (step && headline?.tone !== 'blocked')
+    if (step)
       return {
         text: l10n.t('Setting up, step {0} of {1}:', index + 1, steps.length),
         detail: step.title,
