@@ -158,6 +158,9 @@ async function drive(sandbox: Sandbox, release: Release, vscode: VSCode): Promis
     for (const stage of text.connection.stages) say(`Test: ${stage.title}`);
     say(`Connection ${text.connection.summary}`);
     say(text.where);
+    await workbench.openContainer('Milvus Layer 7');
+    await workbench.treeItem(/current/).click();
+    await workbench.treeItem(/my-release/).waitFor();
     await panel.scrollTo('header');
     await shoot('5-works');
     await panel.scrollTo('ol.stages');

@@ -43,6 +43,7 @@ export async function packageExtension(onOutput: (text: string) => void = () => 
       'package',
       '--no-dependencies',
       '--allow-missing-repository',
+      '--no-rewrite-relative-links',
       '-o',
       file,
     ],
