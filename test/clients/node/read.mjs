@@ -8,7 +8,9 @@ import { parseArgs } from 'node:util';
 import { MilvusClient } from '@zilliz/milvus2-sdk-node';
 
 const text = { type: 'string' };
-const { values } = parseArgs({ options: { address: text, 'server-name': text, ca: text, collection: text, user: text, password: text } });
+const { values } = parseArgs({
+  options: { address: text, 'server-name': text, ca: text, collection: text, user: text, password: text },
+});
 const serverName = values['server-name'];
 
 const client = new MilvusClient({

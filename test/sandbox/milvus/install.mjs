@@ -40,9 +40,13 @@ export async function installPython({ folder, log = () => {} }) {
   log(`Installing Milvus Lite and pymilvus with ${python}`);
   await rm(folder, { recursive: true, force: true });
   await run(python, ['-m', 'venv', folder]);
-  await run(join(folder, 'bin', 'python'), ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-deps', '-r', requirements], {
-    maxBuffer: 1 << 26,
-  });
+  await run(
+    join(folder, 'bin', 'python'),
+    ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-deps', '-r', requirements],
+    {
+      maxBuffer: 1 << 26,
+    },
+  );
   await writeFile(stamp, wanted); // last, so that a broken installation is made again
   return true;
 }
