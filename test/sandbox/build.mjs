@@ -31,6 +31,7 @@ const programs = [
   { name: 'glbc', packages: [], target: 'k8s.io/ingress-gce/cmd/glbc' },
   { name: 'kubectl', packages: [], target: 'k8s.io/kubernetes/cmd/kubectl', stamped: true },
   { name: 'milvus', packages: ['cmd/milvus', 'milvus'] },
+  { name: 'read-go', module: '../clients/go', packages: ['../clients/go'], target: '.' },
   { name: 'helm3', module: 'helm3', packages: [], target: 'helm.sh/helm/v3/cmd/helm', helm: 'helm.sh/helm/v3' },
   { name: 'helm4', module: 'helm4', packages: [], target: 'helm.sh/helm/v4/cmd/helm', helm: 'helm.sh/helm/v4' },
 ];

@@ -2,7 +2,10 @@
 //
 //	read --address HOST:PORT --collection NAME [--server-name NAME --ca FILE] [--user U --password P]
 //
-// With --server-name the connection is TLS. The exit code is 1 when it fails, with the reason on stderr.
+//	read watch --collection NAME
+//
+// With --server-name the connection is TLS. The exit code is 1 when it fails, with the reason on stderr. What watch does
+// is told at its function.
 package main
 
 import (
@@ -22,6 +25,13 @@ import (
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "watch" {
+		if err := watchCommand(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	address := flag.String("address", "", "host and port")
 	serverName := flag.String("server-name", "", "name in the certificate; turns TLS on")
 	ca := flag.String("ca", "", "PEM file with the certificate authority; the system's without")
