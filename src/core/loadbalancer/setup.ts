@@ -51,7 +51,18 @@ export interface SetupDeps {
   log: Log;
   /** Limit for one connection test, in milliseconds. */
   probeDeadlineMs: number;
+  /** How long a connection test that fails is repeated, in milliseconds, in place of {@link proofPatienceMs}. */
+  proofPatienceMs?: number;
 }
+
+/**
+ * Google's front ends begin to serve some time after the controllers report a part as done: a new load balancer after
+ * some minutes, an issued certificate after up to 30 (Google Cloud documentation, troubleshooting of Google-managed
+ * certificates).
+ */
+export const proofPatienceMs = { managed: 30 * 60_000, own: 10 * 60_000 } as const;
+
+const proofPauseMs = 5_000;
 
 /** Which release of the cluster is meant. */
 export interface ReleaseRef {
@@ -219,7 +230,11 @@ export async function planSetup(
     gatherFacts(deps, deps.live.objects, release, { intent, ...(signal ? { signal } : {}) }),
     checkPermissions(deps.cluster, release, intent, signal),
   ]);
-  const made = plan(deps.live.objects, { ...facts, intent });
+  return checkedPlan(deps.live.objects, { ...facts, intent }, forbidden);
+}
+
+function checkedPlan(objects: ObjectSet, facts: PlanFacts, forbidden: readonly Finding[]): Plan {
+  const made = plan(objects, facts);
   return { ...made, preflight: [...forbidden, ...made.preflight] };
 }
 
@@ -267,7 +282,10 @@ class SetupRun {
 
   async run(): Promise<SetupResult> {
     await this.#deps.live.ready;
-    const first = await planSetup(this.#deps, this.#target, this.#intent, this.#options.signal);
+    // The facts are kept for the first step: Helm is not asked a second time.
+    const known = await this.#facts();
+    const forbidden = await checkPermissions(this.#deps.cluster, known.release, this.#intent, this.#options.signal);
+    const first = checkedPlan(this.#objects(), known, forbidden);
     const blocking = first.preflight.filter((finding) => finding.severity === 'error');
     this.#options.onEvent({ kind: 'plan', plan: first });
     if (blocking.length > 0) return { outcome: 'blocked', findings: blocking };
@@ -364,8 +382,33 @@ class SetupRun {
     this.#note(l10n.t('Secret {0} holds the certificate for {1}', action.secret, action.host));
   }
 
+  /** Tests the connection, again and again while Google's front ends may still be catching up, and records the proof. */
   async #prove(step: Step, facts: PlanFacts): Promise<SetupResult | undefined> {
-    const current = status(this.#objects(), facts);
+    const { clock } = this.#deps;
+    const { certificate } = facts.intent;
+    const patience = this.#deps.proofPatienceMs ?? proofPatienceMs[certificate.kind === 'managed' ? 'managed' : 'own'];
+    const end = clock.now() + patience;
+    for (;;) {
+      const report = await this.#probe(facts);
+      // A refused log-in comes from Milvus itself: the way to it is proven.
+      if (report.passed || report.needsCredentials === true) {
+        const proof = { host: facts.intent.host, at: report.at };
+        await this.#apply(wantedBackendConfig(this.#objects(), facts, proof), 'backendConfig');
+        return undefined;
+      }
+      const failed = report.stages.find((stage) => stage.state === 'failed');
+      const message = failed?.failure
+        ? l10n.t('The connection test failed at {0}: {1} {2}', failed.id, failed.failure.actual, failed.failure.cause)
+        : l10n.t('The connection test failed at {0}.', failed?.id ?? '?');
+      // A wrong record is the user's to change; everything behind it may still come.
+      if (failed?.id === 'dns' || clock.now() + proofPauseMs > end) return { outcome: 'failed', step, message };
+      this.#note(l10n.t('{0} A new load balancer takes some minutes to answer: testing again.', message));
+      await clock.sleep(proofPauseMs, this.#options.signal);
+    }
+  }
+
+  async #probe(facts: PlanFacts): Promise<ProbeReport> {
+    const { address } = status(this.#objects(), facts);
     const { onEvent, signal } = this.#options;
     const report = await this.#deps.prober(
       {
@@ -373,7 +416,7 @@ class SetupRun {
         port: 443,
         readEntities: true,
         deadlineMs: this.#deps.probeDeadlineMs,
-        ...(current.address === undefined ? {} : { address: current.address }),
+        ...(address === undefined ? {} : { address }),
         ...(facts.tlsSecret?.ca === undefined ? {} : { ca: facts.tlsSecret.ca }),
       },
       (stage) => {
@@ -384,19 +427,7 @@ class SetupRun {
     signal?.throwIfAborted();
     this.#report = report;
     onEvent({ kind: 'report', report });
-    const failed = report.stages.find((stage) => stage.state === 'failed');
-    // A refused log-in comes from Milvus itself: the way to it is proven.
-    if (!report.passed && report.needsCredentials !== true)
-      return {
-        outcome: 'failed',
-        step,
-        message: failed?.failure
-          ? l10n.t('The connection test failed at {0}: {1} {2}', failed.id, failed.failure.actual, failed.failure.cause)
-          : l10n.t('The connection test failed at {0}.', failed?.id ?? '?'),
-      };
-    const proof = { host: facts.intent.host, at: report.at };
-    await this.#apply(wantedBackendConfig(this.#objects(), facts, proof), 'backendConfig');
-    return undefined;
+    return report;
   }
 
   /** Waits until the stage is done. Ends the setup when it failed for a reason that only the user can mend. */
