@@ -211,7 +211,7 @@ describe('on the way', () => {
   ): Promise<{ result: SetupResult; events: SetupEvent[] }> {
     const events: SetupEvent[] = [];
     const result = await runSetup(
-      on.deps,
+      { ...on.deps, proofPatienceMs: 0 },
       target,
       { ...intent, ...other },
       {

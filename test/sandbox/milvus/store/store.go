@@ -149,7 +149,7 @@ func (s *stores) launch(id, owner, lib string, p *process) error {
 	fmt.Fprintf(log, "store of %s on %s\n", owner, address)
 	cmd := exec.Command(filepath.Join(lib, "milvus"), filepath.Join(s.cfg.Dir, id+".db"), address, "ERROR")
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.cfg.Dir, log, log
-	cmd.Env = []string{"LD_LIBRARY_PATH=" + lib, "PATH=" + os.Getenv("PATH"), "HOME=" + s.cfg.Dir}
+	cmd.Env = []string{"LD_LIBRARY_PATH=" + lib, "PATH=" + os.Getenv("PATH"), "HOME=" + s.cfg.Dir, "TMPDIR=" + s.cfg.Dir} // it logs into the temporary folder
 	if err := s.cfg.Start(cmd); err != nil {
 		log.Close()
 		return err
