@@ -106,7 +106,8 @@ const rollout = section();
 const grid = dataGrid('28px minmax(150px, 220px) 92px 1fr');
 const stageViews = new Map<string, StageView>();
 const head = gridRow(4, true);
-head.row.classList.add('visually-hidden');
+const stateHead = make('span', 'visually-hidden');
+head.cells[0]?.append(stateHead);
 grid.append(head.row);
 rollout.element.append(grid);
 
@@ -399,12 +400,7 @@ function renderRollout({ rollout: view, labels }: PanelState): void {
   setText(rollout.title, view.title);
   setText(rollout.note, view.summary);
   setAttribute(grid, 'aria-label', view.title);
-  const [stateHead, stageHead, sinceHead, evidenceHead] = head.cells as [
-    HTMLElement,
-    HTMLElement,
-    HTMLElement,
-    HTMLElement,
-  ];
+  const [, stageHead, sinceHead, evidenceHead] = head.cells as [HTMLElement, HTMLElement, HTMLElement, HTMLElement];
   setText(stateHead, labels.state);
   setText(stageHead, labels.stage);
   setText(sinceHead, labels.since);

@@ -11,7 +11,7 @@ import { loadCore, type Core } from './core.ts';
 import { expandHome, programEnvironment } from './environment.ts';
 import { Probes } from './probes.ts';
 import { ReleaseMonitor } from './releaseMonitor.ts';
-import { UserError } from './runCommand.ts';
+import { messageOf, UserError } from './runCommand.ts';
 import { prefix, readSettings, type Settings } from './settings.ts';
 import { SetupSession } from './setupSession.ts';
 import { Shared, type Lease } from './sharing.ts';
@@ -47,7 +47,7 @@ export class Services implements Disposable {
   readonly #sessionsChanged = new vscode.EventEmitter<Target>();
   readonly #reloaded = new vscode.EventEmitter<void>();
   readonly #subscriptions: vscode.Disposable[] = [];
-  #fileWatchers: vscode.Disposable[] = [];
+  #fileWatchers: Disposable[] = [];
   #kubeconfig: Promise<Kubeconfig> | undefined;
   #clusters: Shared<ConnectedCluster>;
   #namespaces: Shared<WatchedNamespace>;
@@ -210,7 +210,8 @@ export class Services implements Disposable {
     this.#kubeconfig = undefined;
     for (const watcher of this.#fileWatchers) watcher.dispose();
     this.#fileWatchers = [];
-    for (const session of [...this.#sessions.values()]) if (!session.running) this.#drop(session.target);
+    const waiting = [...this.#sessions.values()].filter((session) => !session.running);
+    for (const session of waiting) this.#drop(session.target);
     const busy = this.runningSessions.length > 0;
     this.#monitors.dispose();
     // A running setup holds its watch and connection; they go with their last user.
@@ -222,6 +223,14 @@ export class Services implements Disposable {
     this.#namespaces = busy ? this.#replaced(this.#namespaces, this.#makeNamespaces()) : this.#makeNamespaces();
     this.#monitors = this.#makeMonitors();
     this.#reloaded.fire();
+    // A plan that waits for its confirmation is made anew on the new connection.
+    for (const { target, intent, progress } of waiting)
+      if (progress.phase !== 'done')
+        this.planSession(target, intent).catch((error: unknown) => {
+          void messageOf(error).then((message) => {
+            this.log.warn(`${target.release}: ${message}`);
+          });
+        });
   }
 
   dispose(): void {
@@ -280,18 +289,29 @@ export class Services implements Disposable {
 
   #watchFiles(paths: readonly string[]): void {
     for (const watcher of this.#fileWatchers) watcher.dispose();
-    this.#fileWatchers = paths.map((file) => {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    // A file that is written anew is reported several times.
+    const reload = (): void => {
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        this.reload();
+      }, 300);
+    };
+    const pending = {
+      dispose: () => {
+        clearTimeout(timer);
+      },
+    };
+    const watchers = paths.map((file) => {
       const uri = vscode.Uri.file(file);
       const pattern = new vscode.RelativePattern(vscode.Uri.joinPath(uri, '..'), uri.path.split('/').pop() ?? '');
       const watcher = vscode.workspace.createFileSystemWatcher(pattern);
-      const reload = (): void => {
-        this.reload();
-      };
       watcher.onDidChange(reload);
       watcher.onDidCreate(reload);
       watcher.onDidDelete(reload);
       return watcher;
     });
+    this.#fileWatchers = [...watchers, pending];
   }
 
   #makeClusters(): Shared<ConnectedCluster> {

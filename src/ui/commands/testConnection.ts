@@ -42,8 +42,8 @@ export async function testConnection(services: Services, target: Target): Promis
     const given = await askCredentials(target, known);
     if (!given) return report;
     const second = await run(services, target, request, given);
-    if (second.needsCredentials !== true) await services.secrets.store(secretKey(target), JSON.stringify(given));
-    else if (known) await services.secrets.delete(secretKey(target));
+    if (second.passed) await services.secrets.store(secretKey(target), JSON.stringify(given));
+    else if (known && second.needsCredentials === true) await services.secrets.delete(secretKey(target));
     return second;
   } finally {
     lease.dispose();

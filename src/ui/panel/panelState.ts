@@ -239,7 +239,7 @@ function planView({ setup, unfinished, status, release }: PanelInput): PlanView 
   return {
     title: phase === 'planned' ? l10n.t('Plan') : l10n.t('Set-up'),
     steps: plan.steps.map((step, index) => stepRow(step, index, setup)),
-    preflight: plan.preflight.map(findingRow),
+    preflight: phase === 'done' ? [] : plan.preflight.map(findingRow),
     summary: planSummary(setup),
     running: phase === 'running',
     ...(action ? { action } : {}),

@@ -5,6 +5,7 @@ import type { ReleaseMonitor } from '../releaseMonitor.ts';
 import type { FoundReleases, Services } from '../services.ts';
 import { prefix } from '../settings.ts';
 import type { Lease } from '../sharing.ts';
+import { systemClock } from '../systemClock.ts';
 import { targetKey } from '../targets.ts';
 import { contextNode, messageNode, releaseNode, stageNode, type NodeModel } from './treeModel.ts';
 
@@ -47,6 +48,11 @@ interface ContextState {
   monitors: Map<string, Lease<ReleaseMonitor> | undefined>;
   subscriptions: { dispose(): void }[];
 }
+
+/** A context that answers within this time shows no *Looking for Milvus* before. */
+const quickMs = 200;
+/** VS Code misses a change of a node that is told while it still takes in the node's children. */
+const settleMs = 250;
 
 /** Every context of the kubeconfig, the Milvus releases in it, and how far each one's load balancer is. */
 export class ClustersTree implements vscode.TreeDataProvider<TreeNode>, vscode.Disposable {
@@ -189,9 +195,11 @@ export class ClustersTree implements vscode.TreeDataProvider<TreeNode>, vscode.D
     }
   }
 
-  #releasesOf(node: ContextNode): TreeNode[] {
+  async #releasesOf(node: ContextNode): Promise<TreeNode[]> {
     const state = this.#state(node.name);
     state.expanded = true;
+    if (!state.found && state.problem === undefined)
+      await Promise.race([this.#load(node, state), systemClock.sleep(quickMs)]);
     const { found, problem } = state;
     const message = (text: string, kind: 'info' | 'problem', retry: boolean): MessageNode => ({
       kind: 'message',
@@ -199,10 +207,7 @@ export class ClustersTree implements vscode.TreeDataProvider<TreeNode>, vscode.D
       context: node.name,
     });
     if (problem !== undefined) return [message(problem, 'problem', true)];
-    if (!found) {
-      void this.#load(node, state);
-      return [message(vscode.l10n.t('Looking for Milvus …'), 'info', false)];
-    }
+    if (!found) return [message(vscode.l10n.t('Looking for Milvus …'), 'info', false)];
     if (found.releases.length === 0)
       return [
         message(
@@ -246,7 +251,9 @@ export class ClustersTree implements vscode.TreeDataProvider<TreeNode>, vscode.D
     }
     if (this.#states.get(node.name) !== state) return;
     this.#sync(node.name, state);
-    this.#changed.fire(this.#contexts.get(node.name));
+    setTimeout(() => {
+      if (this.#states.get(node.name) === state) this.#changed.fire(this.#contexts.get(node.name));
+    }, settleMs);
   }
 
   #setExpanded(node: TreeNode, expanded: boolean): void {
