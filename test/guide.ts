@@ -99,7 +99,7 @@ export class Guide {
     );
   }
 
-  /** Makes a certificate and its Secret; returns the certificate's file, which lives until {@link end}. */
+  /** Makes a certificate and its Secret; returns the certificate's file, which lives until {@link forget}. */
   async createCertificate(): Promise<string> {
     const [key, request, certificate] = [
       await this.#write('tls.key', ''),
@@ -123,8 +123,15 @@ export class Guide {
     await this.#apply('ingress.yaml', selfManagedIngress);
   }
 
-  async end(): Promise<void> {
+  /** Deletes the files. */
+  async forget(): Promise<void> {
     if (this.#folder !== undefined) await rm(this.#folder, { recursive: true });
+    this.#folder = undefined;
+  }
+
+  /** Deletes the files and the namespace. */
+  async end(): Promise<void> {
+    await this.forget();
     await tool(this.env, 'kubectl', ['delete', 'namespace', this.namespace, '--wait=false']);
   }
 

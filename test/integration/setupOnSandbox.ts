@@ -2,17 +2,9 @@
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createGcloud } from '../../src/core/gke/gcloud.ts';
-import { connect } from '../../src/core/kube/connect.ts';
-import { defaultKubeconfigPaths, loadKubeconfig } from '../../src/core/kube/kubeconfig.ts';
-import { watchNamespace } from '../../src/core/kube/liveObjects.ts';
+import * as source from '../../src/core/core.chunk.ts';
 import type { SetupDeps } from '../../src/core/loadbalancer/setup.ts';
-import { createHelm } from '../../src/core/milvus/helm.ts';
 import type { Clock, Disposable, Log } from '../../src/core/ports.ts';
-import { createProber } from '../../src/core/probe/probe.ts';
-import { createDns } from '../../src/core/probe/dns.ts';
-import { createRunner } from '../../src/core/process.ts';
-import { makeCertificate } from '../../src/core/tls/certificate.ts';
 import { sandboxEnvironment, type SandboxReady } from '../sandboxProcess.ts';
 
 /** The sandbox that the test run started. */
@@ -46,30 +38,34 @@ export interface SetupOnSandbox extends Disposable {
   env: NodeJS.ProcessEnv;
 }
 
-/** Connects through a context of the sandbox' kubeconfig and watches a namespace. */
+/** The exports of the core's chunk. */
+export type Core = typeof source;
+
+/** Connects through a context of the sandbox' kubeconfig and watches a namespace. `core` is the source unless given. */
 export async function setupOnSandbox(
   ready: SandboxReady,
   namespace: string,
-  options: { context?: string; env?: NodeJS.ProcessEnv } = {},
+  options: { context?: string; env?: NodeJS.ProcessEnv; core?: Core } = {},
 ): Promise<SetupOnSandbox> {
+  const core = options.core ?? source;
   const env = { ...sandboxEnvironment(ready), ...options.env };
   const log = new MemoryLog();
   const read = (file: string): Promise<string> => readFile(file, 'utf8');
-  const kubeconfig = await loadKubeconfig(defaultKubeconfigPaths(env, homedir()), read);
+  const kubeconfig = await core.loadKubeconfig(core.defaultKubeconfigPaths(env, homedir()), read);
   const context = options.context ?? ready.contexts.admin;
-  const cluster = await connect(kubeconfig, context, { clock: realClock, log, env, readFile: read });
-  const live = watchNamespace(cluster, namespace, { clock: realClock });
-  const run = createRunner(env);
-  const dns = createDns([ready.dns]);
+  const cluster = await core.connect(kubeconfig, context, { clock: realClock, log, env, readFile: read });
+  const live = core.watchNamespace(cluster, namespace, { clock: realClock });
+  const run = core.createRunner(env);
+  const dns = core.createDns([ready.dns]);
   return {
     deps: {
       cluster,
       live,
-      helm: createHelm({ run, kubeconfig: [ready.kubeconfig], context }),
-      gcloud: createGcloud(run, 'sandbox-project'),
+      helm: core.createHelm({ run, kubeconfig: [ready.kubeconfig], context }),
+      gcloud: core.createGcloud(run, 'sandbox-project'),
       dns,
-      prober: createProber({ dns, clock: realClock }),
-      makeCertificate,
+      prober: core.createProber({ dns, clock: realClock }),
+      makeCertificate: core.makeCertificate,
       clock: realClock,
       log,
       probeDeadlineMs: 20_000,
