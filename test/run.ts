@@ -195,6 +195,28 @@ function seconds(since: number): string {
   return `${((Date.now() - since) / 1000).toFixed(1)} s`;
 }
 
+/** Runs one stage and prints how it went. Never throws: a stage that throws has failed. */
+async function reportStage(name: string): Promise<StageResult> {
+  const begun = Date.now();
+  say(`${name} …`);
+  const result = await (stages[name]?.() ?? Promise.resolve(ok)).catch((error: unknown): StageResult => {
+    const text = error instanceof Error ? error.message : String(error);
+    appendFileSync(logFile(name), `${text}\n`);
+    return { passed: 0, failures: [`${name}: ${text}`] };
+  });
+  if (result.passed + result.failures.length === 0) result.failures.push(`${name} ran no test`);
+  say(`${name}: ${result.passed} passed, ${result.failures.length} failed, ${seconds(begun)}`);
+  if (result.failures.length > 0) {
+    for (const failure of result.failures) say(`  ✗ ${failure}`);
+    const log = logFile(name);
+    if (existsSync(log))
+      say(
+        `${readFileSync(log, 'utf8').split('\n').slice(-40).join('\n')}\n  whole log: ${path.relative(repository, log)}`,
+      );
+  }
+  return result;
+}
+
 async function main(): Promise<void> {
   const chosen = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(stages);
   const unknown = chosen.filter((name) => stages[name] === undefined);
@@ -210,27 +232,20 @@ async function main(): Promise<void> {
   const started = Date.now();
   let passed = 0;
   const failures: string[] = [];
-  for (const name of chosen) {
-    const begun = Date.now();
-    say(`${name} …`);
-    const result = await (stages[name]?.() ?? Promise.resolve(ok)).catch((error: unknown): StageResult => {
-      const text = error instanceof Error ? error.message : String(error);
-      appendFileSync(logFile(name), `${text}\n`);
-      return { passed: 0, failures: [`${name}: ${text}`] };
-    });
-    if (result.passed + result.failures.length === 0) result.failures.push(`${name} ran no test`);
+  const runStage = async (name: string): Promise<void> => {
+    const result = await reportStage(name);
     passed += result.passed;
     failures.push(...result.failures);
-    say(`${name}: ${result.passed} passed, ${result.failures.length} failed, ${seconds(begun)}`);
-    if (result.failures.length > 0) {
-      for (const failure of result.failures) say(`  ✗ ${failure}`);
-      const log = logFile(name);
-      if (existsSync(log))
-        say(
-          `${readFileSync(log, 'utf8').split('\n').slice(-40).join('\n')}\n  whole log: ${path.relative(repository, log)}`,
-        );
-    }
-  }
+  };
+  // The slow stages mostly wait for controllers and windows, each on a sandbox of its own: two at a time.
+  const integration = chosen.filter((name) => name === 'integration');
+  const windows = chosen.filter((name) => name === 'host' || name === 'e2e');
+  for (const name of chosen) if (!integration.includes(name) && !windows.includes(name)) await runStage(name);
+  await Promise.all(
+    [integration, windows].map(async (lane) => {
+      for (const name of lane) await runStage(name);
+    }),
+  );
   await endAll();
   say(`All stages: ${seconds(started)}`);
   if (failures.length > 0)
