@@ -71,7 +71,9 @@ function run(command, args, options, log) {
     child.stderr.on('data', take);
     const begin = Date.now();
     const tick = setInterval(() => {
-      log(`  … ${Math.round((Date.now() - begin) / 1000)} s${downloads > 0 ? `, ${downloads} modules downloaded` : ''}`);
+      log(
+        `  … ${Math.round((Date.now() - begin) / 1000)} s${downloads > 0 ? `, ${downloads} modules downloaded` : ''}`,
+      );
     }, 15_000);
     child.on('error', (error) => {
       clearInterval(tick);
@@ -98,7 +100,14 @@ async function step(name, stamp, output, expect, work, log) {
   return true;
 }
 
-const expectations = { sandbox: '6 min', glbc: '1 min', kubectl: '30 s', helm3: '90 s', helm4: '2 min', python: '2 min' };
+const expectations = {
+  sandbox: '6 min',
+  glbc: '1 min',
+  kubectl: '30 s',
+  helm3: '90 s',
+  helm4: '2 min',
+  python: '2 min',
+};
 
 async function buildProgram(p, log) {
   const folder = path.join(here, p.module ?? '');
@@ -109,7 +118,9 @@ async function buildProgram(p, log) {
   ];
   const flags = ['-s', '-w', ...(p.stamped ? versionFlags : [])];
   if (p.helm !== undefined) {
-    const version = new RegExp(`${p.helm.replaceAll('.', '\\.')} (v\\S+)`).exec(fs.readFileSync(inputs[0], 'utf8'))?.[1];
+    const version = new RegExp(`${p.helm.replaceAll('.', '\\.')} (v\\S+)`).exec(
+      fs.readFileSync(inputs[0], 'utf8'),
+    )?.[1];
     if (version === undefined) throw new Error(`${inputs[0]} does not name a version of ${p.helm}`);
     flags.push(`-X ${p.helm}/internal/version.version=${version}`);
   }
@@ -145,7 +156,12 @@ async function buildPython(log) {
     async () => {
       fs.rmSync(folder, { recursive: true, force: true });
       await run('python3', ['-m', 'venv', folder], {}, log);
-      await run(python, ['-m', 'pip', 'install', '--disable-pip-version-check', '--quiet', '-r', requirements], {}, log);
+      await run(
+        python,
+        ['-m', 'pip', 'install', '--disable-pip-version-check', '--quiet', '-r', requirements],
+        {},
+        log,
+      );
     },
     log,
   );
@@ -167,7 +183,7 @@ async function buildCharts(log) {
 async function locked(work, log) {
   fs.mkdirSync(bin, { recursive: true });
   const lock = path.join(cache, 'build.lock');
-  for (let said = false; ; ) {
+  for (let said = false; ;) {
     try {
       fs.writeFileSync(lock, String(process.pid), { flag: 'wx' });
       break;
