@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: 'unit', include: ['src/**/*.test.ts', 'webview/**/*.test.ts'] } },
+      { test: { name: 'unit', include: ['src/**/*.test.ts', 'webview/**/*.test.ts', 'test/schemas/**/*.test.ts'] } },
       {
         test: {
           name: 'integration',

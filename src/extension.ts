@@ -4,6 +4,7 @@ import { chooseKubeconfig } from './ui/commands/chooseKubeconfig.ts';
 import { chooseRelease } from './ui/commands/chooseRelease.ts';
 import { askSetUp } from './ui/commands/setUpWizard.ts';
 import { testConnection } from './ui/commands/testConnection.ts';
+import { RedhatYamlSchemas } from './ui/editor/redhatYaml.ts';
 import { StatusPanels } from './ui/panel/statusPanels.ts';
 import { createRunCommand } from './ui/runCommand.ts';
 import { Services } from './ui/services.ts';
@@ -20,7 +21,8 @@ export function activate(context: vscode.ExtensionContext): void {
   const runCommand = createRunCommand(log);
   const panels = new StatusPanels(services, runCommand, context.extensionUri);
   const tree = new ClustersTree(services);
-  context.subscriptions.push(log, services, panels, tree, new SetupStatusBar(services));
+  const schemas = new RedhatYamlSchemas(log, context.extensionUri);
+  context.subscriptions.push(log, services, panels, tree, new SetupStatusBar(services), schemas);
 
   const command = (id: string, run: (argument: unknown) => Promise<void> | void): void => {
     context.subscriptions.push(
