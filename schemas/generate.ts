@@ -39,7 +39,9 @@ interface Doc {
 /** Texts of a field: plain for editors without Markdown, and Markdown with default, range and source. */
 function described(doc: Doc): Schema {
   const facts = [
-    ...(doc.default === undefined ? [] : [`Default: \`${doc.default}\`.`]),
+    ...(doc.default === undefined
+      ? []
+      : [`Default: ${doc.default.includes(' ') ? doc.default : `\`${doc.default}\``}.`]),
     ...(doc.range === undefined ? [] : [`Allowed: ${doc.range}.`]),
   ];
   return {

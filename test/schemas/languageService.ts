@@ -13,7 +13,6 @@ import { repository } from '../paths.ts';
 export const schemaFolder = path.join(repository, 'schemas');
 
 type Service = ReturnType<typeof getLanguageService>;
-type Parameters0 = Parameters<typeof getLanguageService>[0];
 
 const texts = new Map<string, string>();
 const contents = new ManifestSchemas((file) => readFile(path.join(schemaFolder, file), 'utf8'));
@@ -30,7 +29,7 @@ const service: Service = getLanguageService({
   workspaceContext: { resolveRelativePath: (relative: string, base: string) => new URL(relative, base).toString() },
   clientCapabilities: { textDocument: { completion: { completionItem: { snippetSupport: true } } } },
   connection,
-} as unknown as Parameters0);
+} as unknown as Parameters<typeof getLanguageService>[0]);
 service.configure({ validate: true, completion: true, hover: true, customTags: [], yamlVersion: '1.2', schemas: [] });
 service.registerCustomSchemaProvider((uri) => Promise.resolve(schemaFor(texts.get(uri) ?? '') ?? []));
 
