@@ -182,8 +182,10 @@ export interface TlsSecret {
   type?: string;
   /** PEM of the certificate and its chain. */
   certificate?: string;
-  /** PEM of the CA that clients must trust, where the Secret carries it as `ca.crt` or in the chain of `tls.crt`. */
+  /** PEM of the CA that clients must trust, where the Secret carries it. */
   ca?: string;
+  /** The file of the Secret that clients can be given as trust file; present with `ca`. */
+  caFile?: 'ca.crt' | 'tls.crt';
   /** Whether the key in the Secret belongs to the certificate; absent when either could not be parsed. */
   keyMatches?: boolean;
 }

@@ -17,6 +17,8 @@ export interface ReleaseView {
   unfinished: boolean;
   /** PEM of the CA that clients must trust besides the system's. */
   ca?: string;
+  /** Where people find that CA. */
+  caSource?: { namespace: string; name: string; file: 'ca.crt' | 'tls.crt' };
   /** Localised: why nothing is known. */
   problem?: string;
   /** Localised: why it may be out of date. */
@@ -140,7 +142,7 @@ export class ReleaseMonitor implements Disposable {
     };
     const status = core.status(objects, facts);
     const unfinished = intent !== undefined && !core.readProof(objects, release, intent.host);
-    const ca = this.#gathered.tlsSecret?.ca;
+    const { ca, caFile, name } = this.#gathered.tlsSecret ?? {};
     const { interruption } = live;
     this.#tell({
       release,
@@ -150,6 +152,7 @@ export class ReleaseMonitor implements Disposable {
       ready: true,
       ...(intent ? { intent } : {}),
       ...(ca === undefined ? {} : { ca }),
+      ...(caFile && name !== undefined ? { caSource: { namespace: release.namespace, name, file: caFile } } : {}),
       ...(interruption === undefined ? {} : { interruption }),
     });
     // A host or certificate that has just been set must not wait for the next half minute.

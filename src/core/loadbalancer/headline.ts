@@ -49,7 +49,7 @@ export function headline(status: Status): Headline {
           tone: 'ok',
           text: l10n.t('Works:'),
           detail: sentence(
-            [by('backends')?.evidence, by('certificate')?.evidence, l10n.t('last test {0}', connection.evidence)]
+            [by('backends')?.evidence, by('certificate')?.evidence, l10n.t('connection {0}', connection.evidence)]
               .filter((part) => part !== undefined)
               .join(', '),
           ),

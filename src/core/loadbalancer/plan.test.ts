@@ -235,7 +235,8 @@ describe('plan', () => {
     };
     const facts = factsFor(objects, { tlsSecret: secret, helm: finished });
     expect(stepIds(objects, facts)).toEqual([]);
-    expect(headline(status(objects, facts)).text).toBe('Built, not tested yet:');
+    expect(headline(status(objects, facts))).toMatchObject({ tone: 'ok', text: 'Works:' });
+    expect(headline(status(objects, facts)).detail).toContain('connection proven 60 s ago');
   });
 
   it('plans the Ingress again when its host changed by hand', () => {

@@ -169,14 +169,15 @@ export async function readTlsSecret(
     return value === undefined ? undefined : Buffer.from(value, 'base64').toString('utf8');
   };
   const certificate = read('tls.crt');
-  const ca = read('ca.crt') ?? (certificate === undefined ? undefined : selfSignedAuthority(certificate));
+  const ownFile = read('ca.crt');
+  const ca = ownFile ?? (certificate === undefined ? undefined : selfSignedAuthority(certificate));
   const keyMatches = matches(certificate, read('tls.key'));
   return {
     name,
     state: 'present',
     type: text(at(secret, 'type')) ?? 'Opaque',
     ...(certificate === undefined ? {} : { certificate }),
-    ...(ca === undefined ? {} : { ca }),
+    ...(ca === undefined ? {} : { ca, caFile: ownFile === undefined ? ('tls.crt' as const) : ('ca.crt' as const) }),
     ...(keyMatches === undefined ? {} : { keyMatches }),
   };
 }

@@ -14,7 +14,7 @@ import {
   readNegStatus,
 } from '../gke/read.ts';
 import { effectiveConfig } from '../milvus/effectiveConfig.ts';
-import { readIntent } from './intent.ts';
+import { readIntent, readProof } from './intent.ts';
 import { rolloutOf, serverPods } from './rollout.ts';
 import { certificateOfSecret } from './secretCertificate.ts';
 import { ingressTrouble } from './trouble.ts';
@@ -373,14 +373,17 @@ function backendsStage(context: StageContext): StageBody {
   const health = name === undefined ? undefined : readBackends(ingress).get(name);
   const count = l10n.t('{0} of {1} pods ready', ready, pods.length);
   if (name === undefined || address === undefined) return pending(count);
-  if (pods.length === 0 || ready === 0)
+  const rollout = rolloutOf(objects, release);
+  if (ready === 0 && rollout.wanted > 0 && !rollout.complete && !rollout.crash)
+    return underway(context, 'milvusTls', rollout.since, l10n.t('{0}: Kubernetes is replacing them', count));
+  if (ready === 0)
     return fail(context, count, {
       rule: 'no-ready-pods',
       severity: 'error',
       object: refOf(service),
       message: l10n.t('No pod of {0} is ready, so the load balancer has no backend.', release.name),
       cause:
-        pods.length === 0
+        rollout.wanted === 0
           ? l10n.t('The release is scaled to zero.')
           : l10n.t('Milvus does not answer its own readiness probe yet.'),
       fix: { kind: 'advice', text: l10n.t('Look at the pods of Service {0}.', service.metadata.name) },
@@ -436,7 +439,16 @@ function milvusTlsStage(context: StageContext): StageBody {
 
 function connectionStage(context: StageContext): StageBody {
   const { lastProbe, now } = context.facts;
-  if (!lastProbe) return pending(l10n.t('Not tested yet'));
+  const { objects, release, host } = context;
+  if (!lastProbe) {
+    const proof = host === undefined ? undefined : readProof(objects, release, host);
+    if (!proof) return pending(l10n.t('Not tested yet'));
+    return {
+      state: 'done',
+      evidence: l10n.t('proven {0} ago', formatDuration(now - Date.parse(proof.at))),
+      since: proof.at,
+    };
+  }
   const age = l10n.t('tested {0} ago', formatDuration(now - Date.parse(lastProbe.at)));
   if (lastProbe.passed) {
     const total = lastProbe.stages.reduce((sum, stage) => sum + (stage.ms ?? 0), 0);

@@ -10,6 +10,16 @@ function code(options: Parameters<typeof connectSnippets>[0]): Record<string, st
 }
 
 describe('connectSnippets', () => {
+  it('says how to save the certificate authority, where one is needed', () => {
+    const secret = { namespace: 'ml', name: 'my-release-milvus-tls', file: 'ca.crt' as const };
+    const command =
+      "kubectl get secret my-release-milvus-tls --namespace ml --output jsonpath='{.data.ca\\.crt}' | base64 --decode > ca.crt";
+    const withCa = code({ host: 'milvus.example', ca: true, secret });
+    expect(withCa.pymilvus?.split('\n')[0]).toBe(`# ${command}`);
+    expect(withCa.go?.split('\n')[0]).toBe(`// ${command}`);
+    expect(code({ host: 'milvus.example', ca: false, secret }).pymilvus).not.toContain('kubectl');
+  });
+
   it('needs nothing but the host name with a public certificate and DNS', () => {
     for (const [id, text] of Object.entries(code({ host, ca: false }))) {
       expect(text, id).toContain(`${host}:443`);

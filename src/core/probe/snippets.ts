@@ -13,13 +13,21 @@ export interface Snippet {
  * @param options.address where to connect when DNS does not lead to the load balancer yet; each client is then told the
  * host name for SNI, the check of the certificate and `:authority`
  * @param options.ca whether clients must be given the certificate authority, as `ca.crt`
+ * @param options.secret the Secret that holds it; each snippet then begins with the command that saves the file
  */
-export function connectSnippets(options: { host: string; address?: string; ca: boolean }): Snippet[] {
+export function connectSnippets(
+  options: Options & { secret?: { namespace: string; name: string; file: 'ca.crt' | 'tls.crt' } },
+): Snippet[] {
+  const { ca, secret } = options;
+  const saving = (comment: '#' | '//'): string =>
+    ca && secret
+      ? `${comment} kubectl get secret ${secret.name} --namespace ${secret.namespace} --output jsonpath='{.data.${secret.file.replace('.', '\\.')}}' | base64 --decode > ca.crt\n`
+      : '';
   return [
-    { id: 'pymilvus', title: 'Python', code: pymilvus(options) },
-    { id: 'node', title: 'Node', code: node(options) },
-    { id: 'go', title: 'Go', code: go(options) },
-    { id: 'java', title: 'Java', code: java(options) },
+    { id: 'pymilvus', title: 'Python', code: saving('#') + pymilvus(options) },
+    { id: 'node', title: 'Node', code: saving('//') + node(options) },
+    { id: 'go', title: 'Go', code: saving('//') + go(options) },
+    { id: 'java', title: 'Java', code: saving('//') + java(options) },
   ];
 }
 

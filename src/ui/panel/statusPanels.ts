@@ -233,6 +233,7 @@ class StatusPanel implements vscode.Disposable {
         ? this.#core.connectSnippets({
             host: status.host,
             ca: view?.ca !== undefined,
+            ...(view?.caSource ? { secret: view.caSource } : {}),
             // Where DNS does not lead to the load balancer yet, the address does.
             ...(status.address !== undefined && status.stages.find(({ id }) => id === 'dns')?.state !== 'done'
               ? { address: status.address }
