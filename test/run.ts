@@ -238,8 +238,8 @@ async function main(): Promise<void> {
     failures.push(...result.failures);
   };
   // The slow stages mostly wait for controllers and windows, each on a sandbox of its own: two at a time.
-  const integration = chosen.filter((name) => name === 'integration');
-  const windows = chosen.filter((name) => name === 'host' || name === 'e2e');
+  const integration: string[] = chosen.filter((name) => name === 'integration');
+  const windows: string[] = chosen.filter((name) => name === 'host' || name === 'e2e');
   for (const name of chosen) if (!integration.includes(name) && !windows.includes(name)) await runStage(name);
   await Promise.all(
     [integration, windows].map(async (lane) => {
