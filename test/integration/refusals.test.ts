@@ -22,6 +22,7 @@ import type { Finding, Intent } from '../../src/core/model.ts';
 import type { Helm } from '../../src/core/ports.ts';
 import { makeCertificate } from '../../src/core/tls/certificate.ts';
 import { control, eventually, installRelease, tool } from '../milvusRelease.ts';
+import { startSandbox } from '../sandboxProcess.ts';
 import { runningSandbox, setupOnSandbox, type SetupOnSandbox } from './setupOnSandbox.ts';
 
 const ready = runningSandbox();
@@ -155,6 +156,32 @@ describe('before anything is written', () => {
     const [text] = await refusals({ certificate: { kind: 'secret', name: 'absent' } });
     expect(text).toContain('Secret absent does not exist.');
   });
+
+  it('names the add-on when the cluster does not know BackendConfig', async () => {
+    const own = await startSandbox();
+    try {
+      const there = await setupOnSandbox(own.ready, 'default');
+      try {
+        await tool(own.env, 'kubectl', ['delete', 'crd', 'backendconfigs.cloud.google.com']);
+        await tool(own.env, 'helm', ['install', target.release, 'milvus/milvus', '--version', '4.2.58']);
+        await eventually('the release without BackendConfig', 60_000, () => {
+          const { objects } = there.deps.live;
+          const missing = objects.unreadable.get('BackendConfig')?.reason === 'unknown';
+          return Promise.resolve(
+            missing ? findRelease(objects, { namespace: 'default', release: target.release }) : undefined,
+          );
+        });
+        const { preflight } = await planSetup(there.deps, { namespace: 'default', release: target.release }, intent);
+        expect(preflight.filter((finding) => finding.severity === 'error').map(sentence)).toEqual([
+          'The cluster does not know BackendConfig. The HttpLoadBalancing add-on is off, or this is no GKE cluster. Switch the add-on on. gcloud container clusters update CLUSTER --update-addons=HttpLoadBalancing=ENABLED',
+        ]);
+      } finally {
+        there.dispose();
+      }
+    } finally {
+      await own.stop();
+    }
+  }, 180_000);
 
   it('refuses while Helm is at work on the release, or was broken off', async () => {
     const helm = spawn(
