@@ -2,6 +2,7 @@
  * What the core needs from outside. Production passes real ones, tests pass real or controlled ones.
  */
 import type {
+  Finding,
   HelmUpgrade,
   Intent,
   KubeObject,
@@ -186,8 +187,8 @@ export interface TlsSecret {
   ca?: string;
   /** The file of the Secret that clients can be given as trust file; present with `ca`. */
   caFile?: 'ca.crt' | 'tls.crt';
-  /** Whether the key in the Secret belongs to the certificate; absent when either could not be parsed. */
-  keyMatches?: boolean;
+  /** What is wrong with the private key; absent when it belongs to the certificate. */
+  keyProblem?: Finding;
 }
 
 /** What `plan()` and `status()` know besides the objects. */

@@ -149,7 +149,9 @@ describe('before anything is written', () => {
       await rm(folder, { recursive: true });
     }
     const [text] = await refusals({ certificate: { kind: 'secret', name: 'large' } });
-    expect(text).toContain('The key in Secret large is rsa 4096; Google accepts RSA 2048 and ECDSA P-256.');
+    expect(text).toContain(
+      'The key of the certificate is RSA-4096. A certificate of a GKE Ingress can only have an RSA-2048 or an ECDSA P-256 key; Google refuses others.',
+    );
   });
 
   it('refuses a Secret that does not exist', async () => {

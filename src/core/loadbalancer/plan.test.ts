@@ -152,7 +152,6 @@ describe('plan', () => {
       state: 'present',
       type: 'kubernetes.io/tls',
       certificate: made.certificate,
-      keyMatches: true,
     };
   });
   /** The objects after our writes, and after the controllers did theirs. */
@@ -268,7 +267,7 @@ describe('plan', () => {
       ['static-address-unknown', { addresses: [] }],
       ['helm-release-busy', { helm: { ...helm, status: 'pending-upgrade' } }],
       [
-        'certificate-secret',
+        'certificate-secret-missing',
         {
           intent: { ...intent, certificate: { kind: 'secret', name: 'tls' } },
           tlsSecret: { name: 'tls', state: 'missing' },

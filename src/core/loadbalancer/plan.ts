@@ -212,7 +212,7 @@ function certificateStep(objects: ObjectSet, facts: PlanFacts): Step | undefined
       const { keyType } = intent.certificate;
       if (
         tlsSecret?.state === 'present' &&
-        certificateOfSecret(tlsSecret, intent.host, facts.now).problem === undefined
+        certificateOfSecret(tlsSecret, release.namespace, intent.host, facts.now).problem === undefined
       )
         return undefined;
       const action: Action = {

@@ -93,18 +93,8 @@ function hostsOf(ingress: KubeObject): string[] {
 
 function certificateSecret(_objects: ObjectSet, { intent, tlsSecret, release, now }: PlanFacts): Finding[] {
   if (intent.certificate.kind !== 'secret' || !tlsSecret) return [];
-  const { problem } = certificateOfSecret(tlsSecret, intent.host, now);
-  if (problem === undefined) return [];
-  return [
-    {
-      rule: 'certificate-secret',
-      severity: 'error',
-      object: { apiVersion: 'v1', kind: 'Secret', namespace: release.namespace, name: tlsSecret.name },
-      message: problem,
-      cause: l10n.t('Google would refuse it, or clients would.'),
-      fix: { kind: 'advice', text: l10n.t('Choose another Secret, or let the setup generate a certificate.') },
-    },
-  ];
+  const { problem } = certificateOfSecret(tlsSecret, release.namespace, intent.host, now);
+  return problem ? [problem] : [];
 }
 
 function staticAddress(_objects: ObjectSet, { intent, addresses }: PlanFacts): Finding[] {

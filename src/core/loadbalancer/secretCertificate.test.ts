@@ -1,7 +1,6 @@
-import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { TlsSecret } from '../ports.ts';
-import { makeCertificate } from '../tls/certificate.ts';
+import { checkPrivateKey, makeCertificate } from '../tls/certificate.ts';
 import { certificateOfSecret } from './secretCertificate.ts';
 
 const host = 'my-release.milvus.example';
@@ -11,43 +10,46 @@ describe('certificateOfSecret', () => {
   let secret: TlsSecret;
   beforeAll(async () => {
     const made = await makeCertificate({ hosts: [host], keyType: 'ecdsa-p256', days: 90 });
-    secret = {
-      name: 'tls',
-      state: 'present',
-      type: 'kubernetes.io/tls',
-      certificate: made.certificate,
-      keyMatches: new X509Certificate(made.certificate).checkPrivateKey(createPrivateKey(made.key)),
-    };
+    expect(checkPrivateKey(made.key, made.certificate)).toEqual([]);
+    secret = { name: 'tls', state: 'present', type: 'kubernetes.io/tls', certificate: made.certificate };
   });
   const problem = (change: Partial<TlsSecret>, name = host, now = Date.now()) =>
-    certificateOfSecret({ ...secret, ...change }, name, now).problem;
+    certificateOfSecret({ ...secret, ...change }, 'default', name, now).problem;
 
   it('accepts the certificate that the product makes', () => {
-    const { problem: none, notAfter } = certificateOfSecret(secret, host, Date.now());
+    const { problem: none, notAfter } = certificateOfSecret(secret, 'default', host, Date.now());
     expect(none).toBeUndefined();
     expect(Date.parse(notAfter ?? '')).toBeGreaterThan(Date.now() + 80 * day);
+  });
+
+  it('says nothing about a Secret that may not be read', () => {
+    expect(certificateOfSecret({ name: 'tls', state: 'forbidden' }, 'default', host, Date.now())).toEqual({});
   });
 
   it.each([
     ['missing', { state: 'missing' as const }, 'Secret tls does not exist.'],
     ['of another type', { type: 'Opaque' }, 'is of type Opaque; an Ingress needs kubernetes.io/tls'],
-    ['without PEM', { certificate: 'garbage' }, 'holds no certificate in PEM form'],
-    ['with another key', { keyMatches: false }, 'does not belong to its certificate'],
+    ['without PEM', { certificate: 'garbage' }, 'There is no PEM certificate'],
   ])('names a Secret %s', (_name, change, text) => {
-    expect(problem(change)).toContain(text);
+    expect(problem(change)?.message).toContain(text);
+    expect(problem(change)?.object).toMatchObject({ kind: 'Secret', namespace: 'default', name: 'tls' });
   });
 
-  it('names an unreadable key', () => {
-    const { keyMatches: _matches, ...rest } = secret;
-    expect(certificateOfSecret(rest, host, Date.now()).problem).toContain('no readable private key');
+  it('names a private key of another certificate, and one that is none', async () => {
+    const other = await makeCertificate({ hosts: [host], keyType: 'ecdsa-p256', days: 90 });
+    const [mismatch] = checkPrivateKey(other.key, secret.certificate ?? '');
+    expect(mismatch && problem({ keyProblem: mismatch })?.message).toBe(
+      'The private key does not belong to the certificate.',
+    );
+    expect(checkPrivateKey('', secret.certificate ?? '')[0]?.rule).toBe('certificate-key-unreadable');
   });
 
   it('names another host', () => {
-    expect(problem({}, 'other.example')).toContain('does not cover other.example');
+    expect(problem({}, 'other.example')?.message).toContain('not for other.example');
   });
 
   it('names dates', () => {
-    expect(problem({}, host, Date.now() + 91 * day)).toContain('expired on');
-    expect(problem({}, host, Date.now() - 30 * day)).toContain('is not valid before');
+    expect(problem({}, host, Date.now() + 91 * day)?.message).toContain('expired on');
+    expect(problem({}, host, Date.now() - 30 * day)?.message).toContain('is not valid before');
   });
 });

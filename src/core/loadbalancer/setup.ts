@@ -1,4 +1,3 @@
-import { createPrivateKey, X509Certificate } from 'node:crypto';
 import * as l10n from '@vscode/l10n';
 import type {
   Action,
@@ -32,7 +31,7 @@ import { createObjectSet } from '../kube/objectSet.ts';
 import { at, text } from '../fields.ts';
 import { certificatesOf, ingressesOf } from '../gke/read.ts';
 import { findReleases } from '../milvus/releases.ts';
-import { selfSignedAuthority } from '../tls/certificate.ts';
+import { checkPrivateKey, selfSignedAuthority } from '../tls/certificate.ts';
 import { readIntent } from './intent.ts';
 import { permissions } from './permissions.ts';
 import { plan, tlsSecretName, wantedBackendConfig, type PlanFacts } from './plan.ts';
@@ -149,7 +148,7 @@ async function readAddresses({ gcloud, log }: Pick<SetupDeps, 'gcloud' | 'log'>,
   }
 }
 
-/** Reads a TLS Secret and forgets its private key at once; only whether it matches is kept. */
+/** Reads a TLS Secret and forgets its private key at once; only what is wrong with it is kept. */
 export async function readTlsSecret(
   cluster: Cluster,
   namespace: string,
@@ -171,24 +170,15 @@ export async function readTlsSecret(
   const certificate = read('tls.crt');
   const ownFile = read('ca.crt');
   const ca = ownFile ?? (certificate === undefined ? undefined : selfSignedAuthority(certificate));
-  const keyMatches = matches(certificate, read('tls.key'));
+  const [keyProblem] = checkPrivateKey(read('tls.key') ?? '', certificate ?? '');
   return {
     name,
     state: 'present',
     type: text(at(secret, 'type')) ?? 'Opaque',
     ...(certificate === undefined ? {} : { certificate }),
     ...(ca === undefined ? {} : { ca, caFile: ownFile === undefined ? ('tls.crt' as const) : ('ca.crt' as const) }),
-    ...(keyMatches === undefined ? {} : { keyMatches }),
+    ...(keyProblem ? { keyProblem } : {}),
   };
-}
-
-function matches(certificate: string | undefined, key: string | undefined): boolean | undefined {
-  if (certificate === undefined || key === undefined) return undefined;
-  try {
-    return new X509Certificate(certificate).checkPrivateKey(createPrivateKey(key));
-  } catch {
-    return undefined;
-  }
 }
 
 /** Findings that need the API server's word: what the user may not do. Errors forbid to apply. */

@@ -273,22 +273,8 @@ function certificateStage(context: StageContext): StageBody {
   }
   if (secrets[0] === undefined) return pending(l10n.t('The Ingress names no certificate.'));
   if (facts.tlsSecret && host !== undefined) {
-    const { problem, notAfter } = certificateOfSecret(facts.tlsSecret, host, facts.now);
-    if (problem !== undefined)
-      return fail(context, problem, {
-        rule: 'certificate-unusable',
-        severity: 'error',
-        object: { apiVersion: 'v1', kind: 'Secret', namespace: release.namespace, name: facts.tlsSecret.name },
-        message: problem,
-        cause: l10n.t(
-          'The load balancer serves only a certificate that Google accepts, and clients accept only one for {0}.',
-          host,
-        ),
-        fix: {
-          kind: 'advice',
-          text: l10n.t('Generate a certificate, or put a right one into Secret {0}.', facts.tlsSecret.name),
-        },
-      });
+    const { problem, notAfter } = certificateOfSecret(facts.tlsSecret, release.namespace, host, facts.now);
+    if (problem) return fail(context, problem.message, problem);
     if (served !== undefined && notAfter !== undefined)
       return done(
         l10n.t('Secret {0}, valid for {1}', facts.tlsSecret.name, formatDuration(Date.parse(notAfter) - facts.now)),

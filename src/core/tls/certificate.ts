@@ -377,6 +377,16 @@ function checkDates(certificate: X509Certificate, index: number, now: number): F
   return [];
 }
 
+/**
+ * What keeps a private key from serving with a certificate; nothing when it belongs to it.
+ * @param key PEM as in `tls.key`; its content never gets into a message
+ * @param certificate PEM as in `tls.crt`
+ */
+export function checkPrivateKey(key: string, certificate: string): readonly Finding[] {
+  const chain = parseChain(certificate);
+  return checkKey(key, typeof chain === 'string' ? undefined : chain);
+}
+
 function checkKey(pem: string, chain: Chain | undefined): Finding[] {
   const finding = (rule: string, message: string, cause: string, fix: Finding['fix']): Finding[] => [
     { rule, severity: 'error', message, cause, fix },
