@@ -20,6 +20,7 @@ export { createHelm } from './milvus/helm.ts';
 export { findReleases } from './milvus/releases.ts';
 export { createDns } from './probe/dns.ts';
 export { createProber } from './probe/probe.ts';
+export { loadMilvusSdk } from './probe/milvusClient.ts';
 export { connectSnippets } from './probe/snippets.ts';
 export { createRunner } from './process.ts';
 export { makeCertificate } from './tls/certificate.ts';

@@ -157,6 +157,7 @@ export class Services implements Disposable {
         helm: await this.#helm(core, context),
         gcloud: core.createGcloud(run, core.projectOfContext(context), expandHome(gcloudPath)),
         prober: core.createProber({ dns, clock: systemClock }),
+        loadProber: core.loadMilvusSdk,
         makeCertificate: core.makeCertificate,
         clock: systemClock,
         log: this.log,

@@ -37,7 +37,13 @@ export async function measureActivation(rounds: number, log: (line: string) => v
   const folder = mkdtempSync(path.join(tmpdir(), 'bench-'));
   const empty = path.join(folder, 'empty');
   mkdirSync(empty);
-  const manifest = { name: 'empty', publisher: 'bench', version: '0.0.0', engines: { vscode: '^1.105.0' }, main: './main.js' };
+  const manifest = {
+    name: 'empty',
+    publisher: 'bench',
+    version: '0.0.0',
+    engines: { vscode: '^1.105.0' },
+    main: './main.js',
+  };
   writeFileSync(
     path.join(empty, 'package.json'),
     JSON.stringify({ ...manifest, activationEvents: ['onCommand:bench.none'] }),

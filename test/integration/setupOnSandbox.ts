@@ -65,6 +65,7 @@ export async function setupOnSandbox(
       gcloud: core.createGcloud(run, 'sandbox-project'),
       dns,
       prober: core.createProber({ dns, clock: realClock }),
+      loadProber: core.loadMilvusSdk,
       makeCertificate: core.makeCertificate,
       clock: realClock,
       log,

@@ -45,6 +45,8 @@ export interface SetupDeps {
   gcloud: Gcloud;
   dns: Dns;
   prober: Prober;
+  /** Loads what the prober needs, called while the pods restart, so that the proof does not wait for it. */
+  loadProber?: () => Promise<unknown>;
   makeCertificate: CertificateMaker;
   clock: Clock;
   log: Log;
@@ -426,6 +428,8 @@ class SetupRun {
     const id = stageId === 'rollout' ? 'milvusTls' : stageId;
     const { live, clock } = this.#deps;
     const { signal, onEvent } = this.#options;
+    // The test itself tells when it cannot be loaded.
+    if (stageId === 'rollout') this.#deps.loadProber?.().catch(() => undefined);
     for (;;) {
       const changed = nextChange(live);
       try {

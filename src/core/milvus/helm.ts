@@ -245,9 +245,11 @@ export function createHelm(options: HelmOptions): Helm {
     version,
     release: async (namespace, name, signal) => {
       await version(signal);
-      const listed = await list(namespace, name, signal);
+      const [listed, result] = await Promise.all([
+        list(namespace, name, signal),
+        helm(['get', 'values', name, ...inContext(namespace), '--output', 'json'], { signal }),
+      ]);
       if (!listed) return undefined;
-      const result = await helm(['get', 'values', name, ...inContext(namespace), '--output', 'json'], { signal });
       if (result.exitCode !== 0)
         throw explain(result, l10n.t('read the values of {0}', `${namespace}/${name}`), { context, namespace, name });
       const values = json(result.stdout);

@@ -30,6 +30,9 @@ export interface MilvusCalls {
   close(): Promise<void>;
 }
 
+/** Loads the SDK, which takes some tenths of a second; the first connection test does so by itself. */
+export const loadMilvusSdk = () => import('./milvusSdk.chunk.ts');
+
 /**
  * Opens a client without connecting yet. `sockets` gets every socket it opens.
  *
@@ -37,7 +40,7 @@ export interface MilvusCalls {
  * pool of one, no retries and no telemetry, so that each answer is the answer to one call.
  */
 export async function openMilvus(target: MilvusTarget, sockets: OpenSockets): Promise<MilvusCalls> {
-  const { MilvusClient } = await import('./milvusSdk.chunk.ts');
+  const { MilvusClient } = await loadMilvusSdk();
   const { host, roots, credentials } = target;
   const client = sockets.run(
     () =>
