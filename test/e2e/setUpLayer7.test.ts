@@ -151,7 +151,8 @@ describe.each(cases)('$what', (setup) => {
     await workbench.dialog.getByRole('button', { name: 'Apply' }).click();
     const address = await ingressAddress(sandbox.env, namespace, host);
     // Google issues nothing before DNS leads to the load balancer, and the panel says so.
-    if (setup.certificate === 'managed') await panel.text(/(Provisioning|FailedNotVisible) · mcrt-/).waitFor({ timeout: 60_000 });
+    if (setup.certificate === 'managed')
+      await panel.text(/(Provisioning|FailedNotVisible) · mcrt-/).waitFor({ timeout: 60_000 });
     await control(sandbox.ready.control, 'PUT', `/dns/${host}`, { A: [address] });
     const text = await setupProven(panel, 240_000);
 
