@@ -278,6 +278,25 @@ describe('on the way', () => {
     expect(JSON.parse(left)).toEqual({ timeoutSec: 40 });
   });
 
+  it('stops before the next write when it is cancelled', async () => {
+    const cancel = new AbortController();
+    const done: string[] = [];
+    const result = await runSetup(on.deps, target, intent, {
+      signal: cancel.signal,
+      onEvent: (event) => {
+        if (event.kind !== 'step' || event.state !== 'done') return;
+        done.push(event.step.id);
+        if (event.step.id === 'backendConfig') cancel.abort();
+      },
+    });
+    expect(result).toEqual({ outcome: 'cancelled' });
+    expect(done).toEqual(['backendConfig']);
+    const ingress = await kubectl('-n', target.namespace, 'get', 'ingress', '-o', 'name');
+    expect(ingress.trim()).toBe('');
+    const { steps } = await planSetup(on.deps, target, intent);
+    expect(steps[0]?.id).toBe('service');
+  });
+
   it('says that no pod is ready when the release is scaled to zero', async () => {
     await kubectl('-n', target.namespace, 'scale', 'deployment/my-release-milvus-proxy', '--replicas=0');
     try {

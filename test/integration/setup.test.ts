@@ -12,6 +12,7 @@ import {
   type ReleaseRef,
   type SetupDeps,
   type SetupEvent,
+  type SetupResult,
 } from '../../src/core/loadbalancer/setup.ts';
 import { control, eventually, installRelease, python, tool, userValues, type Release } from '../milvusRelease.ts';
 import { repository } from '../paths.ts';
@@ -60,6 +61,32 @@ function withApply(cluster: Cluster, apply: Cluster['apply']): Cluster {
     },
   });
 }
+
+/** Runs a setup that dies before its first write, then one that dies after it, and so on, until one comes to its end. */
+async function killedEverywhere(
+  deps: SetupDeps,
+  target: ReleaseRef,
+  intent: Intent,
+  onEvent: (event: SetupEvent) => void = () => undefined,
+): Promise<{ positions: string[]; result: SetupResult }> {
+  const positions: string[] = [];
+  for (;;) {
+    let step = '?';
+    const when = positions.length % 2 === 0 ? 'before' : 'after';
+    const result = await runSetup(dyingAt(deps, { write: 1, when }), target, intent, {
+      onEvent: (event) => {
+        if (event.kind === 'step') step = event.step.id;
+        onEvent(event);
+      },
+    });
+    if (result.outcome === 'proven') return { positions, result };
+    expect(result).toMatchObject({ outcome: 'failed', message: expect.stringContaining('killed here') as string });
+    positions.push(`${when} ${step}`);
+    expect(positions.length).toBeLessThan(40);
+  }
+}
+
+const aroundEach = (...steps: string[]): string[] => steps.flatMap((step) => [`before ${step}`, `after ${step}`]);
 
 /** What a setup still has to do; empty when it is finished. */
 async function remaining(deps: SetupDeps, target: ReleaseRef, intent: Intent): Promise<string[]> {
@@ -134,22 +161,10 @@ describe('a setup that is killed before and after every write', () => {
   });
 
   it('ends proven, with every position killed once', async () => {
-    const positions: string[] = [];
-    for (;;) {
-      const events: SetupEvent[] = [];
-      const when = positions.length % 2 === 0 ? 'before' : 'after';
-      const result = await runSetup(dyingAt(on.deps, { write: 1, when }), target, intent, {
-        onEvent: (event) => events.push(event),
-      });
-      if (result.outcome === 'proven') break;
-      const step = events.findLast((event) => event.kind === 'step');
-      expect(result).toMatchObject({ outcome: 'failed', message: expect.stringContaining('killed here') as string });
-      positions.push(`${when} ${step?.kind === 'step' ? step.step.id : '?'}`);
-      expect(positions.length).toBeLessThan(40);
-    }
+    const { positions } = await killedEverywhere(on.deps, target, intent);
     expect(positions).toEqual(
-      ['address', 'backendConfig', 'service', 'certificate', 'ingress', 'cutOver', 'prove', 'closeLayer4'].flatMap(
-        (step) => [`before ${step}`, `after ${step}`],
+      aroundEach(
+        ...['address', 'backendConfig', 'service', 'certificate', 'ingress', 'cutOver', 'prove', 'closeLayer4'],
       ),
     );
   }, 400_000);
@@ -214,7 +229,7 @@ describe('a setup that is killed before and after every write', () => {
   });
 });
 
-describe('a Google-managed certificate', () => {
+describe('a Google-managed certificate and a TLS policy, killed before and after every write', () => {
   const host = 'managed.milvus.example';
   const target: ReleaseRef = { namespace: 'managed', release: 'vectors' };
   const intent: Intent = {
@@ -223,12 +238,16 @@ describe('a Google-managed certificate', () => {
     address: { kind: 'reserve', name: 'managed-ip' },
     restart: 'release',
     closeLayer4: false,
+    sslPolicy: 'modern',
   };
   let on: SetupOnSandbox;
   let release: Release;
 
   beforeAll(async () => {
     on = await setupOnSandbox(ready, target.namespace);
+    await tool(on.env, 'gcloud', [
+      ...['compute', 'ssl-policies', 'create', 'modern', '--profile=MODERN', '--min-tls-version=1.2', '--global'],
+    ]);
     release = await installRelease(on.env, {
       name: target.release,
       namespace: target.namespace,
@@ -244,20 +263,36 @@ describe('a Google-managed certificate', () => {
 
   it('waits for DNS, becomes Active once the record is made, and is proven', async () => {
     const seen: string[] = [];
-    const result = await runSetup(on.deps, target, intent, {
-      onEvent: (event) => {
-        if (event.kind === 'step' && event.state === 'running') seen.push(event.step.id);
-        if (event.kind !== 'status') return;
-        const dns = event.status.stages.find((stage) => stage.id === 'dns');
-        const certificate = event.status.stages.find((stage) => stage.id === 'certificate');
-        seen.push(`${dns?.state ?? ''} ${certificate?.evidence ?? ''}`);
-        // What a person does at the DNS provider once the panel names the record.
-        if (dns?.waitsFor?.includes(event.status.address ?? '?') === true)
-          void control(ready.control, 'PUT', `/dns/${host}`, { A: [event.status.address] });
-      },
+    const { positions, result } = await killedEverywhere(on.deps, target, intent, (event) => {
+      if (event.kind !== 'status') return;
+      const dns = event.status.stages.find((stage) => stage.id === 'dns');
+      const certificate = event.status.stages.find((stage) => stage.id === 'certificate');
+      seen.push(`${dns?.state ?? ''} ${certificate?.evidence ?? ''}`);
+      // What a person does at the DNS provider once the panel names the record.
+      if (dns?.waitsFor?.includes(event.status.address ?? '?') === true)
+        void control(ready.control, 'PUT', `/dns/${host}`, { A: [event.status.address] });
     });
-    expect(result).toMatchObject({ outcome: 'proven', report: { passed: true, milvusVersion: '2.6.15' } });
-    expect(result).toMatchObject({ report: { entities: { count: release.entities } } });
+    expect(positions).toEqual(
+      aroundEach(
+        ...[
+          'address',
+          'backendConfig',
+          'service',
+          'managedCertificate',
+          'frontendConfig',
+          'ingress',
+          'cutOver',
+          'prove',
+        ],
+      ),
+    );
+    expect(result).toMatchObject({ outcome: 'proven' });
+    const again = await on.deps.prober({ host, port: 443, readEntities: true, deadlineMs: 20_000 }, () => undefined);
+    expect(again).toMatchObject({
+      passed: true,
+      milvusVersion: '2.6.15',
+      entities: { count: release.entities },
+    });
     expect(seen.join('\n')).toContain('Provisioning');
   }, 300_000);
 });
