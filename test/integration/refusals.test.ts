@@ -19,7 +19,6 @@ import {
 import { headline } from '../../src/core/loadbalancer/headline.ts';
 import { status } from '../../src/core/loadbalancer/status.ts';
 import type { Finding, Intent } from '../../src/core/model.ts';
-import type { Helm } from '../../src/core/ports.ts';
 import { makeCertificate } from '../../src/core/tls/certificate.ts';
 import { control, eventually, installRelease, tool } from '../milvusRelease.ts';
 import { startSandbox } from '../sandboxProcess.ts';
@@ -84,11 +83,7 @@ describe('before anything is written', () => {
     const reader = await setupOnSandbox(ready, target.namespace, { context: ready.contexts.reader });
     try {
       await reader.deps.live.ready;
-      const noHelm = {
-        ...reader.deps,
-        helm: { ...reader.deps.helm, release: (...args: Parameters<Helm['release']>) => on.deps.helm.release(...args) },
-      };
-      const texts = await refusals({}, { ...reader, deps: noHelm });
+      const texts = await refusals({}, reader);
       expect(texts).toContain(
         `You may not patch ingresses.networking.k8s.io in namespace refused. The setup writes such objects with the rights of context ${ready.contexts.reader}. Ask for a role with this right, or use another context.`,
       );

@@ -219,16 +219,19 @@ export async function planSetup(
   await deps.live.ready;
   const release = findRelease(deps.live.objects, target);
   if (!release) throw new Error(releaseGone(target));
-  const [facts, forbidden] = await Promise.all([
-    gatherFacts(deps, deps.live.objects, release, { intent, ...(signal ? { signal } : {}) }),
-    checkPermissions(deps.cluster, release, intent, signal),
-  ]);
-  return checkedPlan(deps.live.objects, { ...facts, intent }, forbidden);
-}
-
-function checkedPlan(objects: ObjectSet, facts: PlanFacts, forbidden: readonly Finding[]): Plan {
-  const made = plan(objects, facts);
-  return { ...made, preflight: [...forbidden, ...made.preflight] };
+  const forbidden = await checkPermissions(deps.cluster, release, intent, signal);
+  const helm: Helm =
+    forbidden.length === 0
+      ? deps.helm
+      : // Who lacks rights gets the whole list of them, not Helm's refusal of the first.
+        { ...deps.helm, release: (...args) => deps.helm.release(...args).catch(() => undefined) };
+  const facts = await gatherFacts({ ...deps, helm }, deps.live.objects, release, {
+    intent,
+    ...(signal ? { signal } : {}),
+  });
+  const made = plan(deps.live.objects, { ...facts, intent });
+  const findings = made.preflight.filter(({ rule }) => forbidden.length === 0 || rule !== 'helm-release-missing');
+  return { ...made, preflight: [...forbidden, ...findings] };
 }
 
 function releaseGone({ namespace, release }: ReleaseRef): string {
@@ -275,10 +278,12 @@ class SetupRun {
 
   async run(): Promise<SetupResult> {
     await this.#deps.live.ready;
+    const release = findRelease(this.#objects(), this.#target);
+    if (!release) throw new Error(releaseGone(this.#target));
+    const forbidden = await checkPermissions(this.#deps.cluster, release, this.#intent, this.#options.signal);
+    if (forbidden.length > 0) return { outcome: 'blocked', findings: forbidden };
     // The facts are kept for the first step: Helm is not asked a second time.
-    const known = await this.#facts();
-    const forbidden = await checkPermissions(this.#deps.cluster, known.release, this.#intent, this.#options.signal);
-    const first = checkedPlan(this.#objects(), known, forbidden);
+    const first = plan(this.#objects(), await this.#facts());
     const blocking = first.preflight.filter((finding) => finding.severity === 'error');
     this.#options.onEvent({ kind: 'plan', plan: first });
     if (blocking.length > 0) return { outcome: 'blocked', findings: blocking };

@@ -265,29 +265,33 @@ function certificateStage(context: StageContext): StageBody {
   if (!ingress) return pending(l10n.t('Attached with the Ingress.'));
   const { managed, secrets } = certificatesOf(ingress);
   const served = ingress.metadata.annotations?.['ingress.kubernetes.io/ssl-cert'];
-  const name = managed[0];
-  if (name !== undefined) {
-    const object = objects.get('ManagedCertificate', release.namespace, name);
-    if (!object) return pending(l10n.t('ManagedCertificate {0} does not exist.', name));
+  const [managedName] = managed;
+  if (managedName !== undefined) {
+    const object = objects.get('ManagedCertificate', release.namespace, managedName);
+    if (!object) return pending(l10n.t('ManagedCertificate {0} does not exist.', managedName));
     return managedStage(context, object, served);
   }
-  if (secrets[0] === undefined) return pending(l10n.t('The Ingress names no certificate.'));
-  if (facts.tlsSecret && host !== undefined) {
-    const { problem, notAfter } = certificateOfSecret(facts.tlsSecret, release.namespace, host, facts.now);
-    if (problem) return fail(context, problem.message, problem);
-    if (served !== undefined && notAfter !== undefined)
-      return done(
-        l10n.t('Secret {0}, valid for {1}', facts.tlsSecret.name, formatDuration(Date.parse(notAfter) - facts.now)),
-        ingress,
-      );
-  } else if (served !== undefined) return done(l10n.t('Secret {0}', secrets[0]), ingress);
+  const [name] = secrets;
+  if (name === undefined) return pending(l10n.t('The Ingress names no certificate.'));
+  const { problem, notAfter } =
+    facts.tlsSecret && host !== undefined
+      ? certificateOfSecret(facts.tlsSecret, release.namespace, host, facts.now)
+      : {};
+  if (problem) return fail(context, problem.message, problem);
+  if (served !== undefined)
+    return done(
+      notAfter === undefined
+        ? l10n.t('Secret {0}', name)
+        : l10n.t('Secret {0}, valid for {1}', name, formatDuration(Date.parse(notAfter) - facts.now)),
+      ingress,
+    );
   return (
     trouble(context) ??
     underway(
       context,
       'address',
       ingress.metadata.creationTimestamp,
-      l10n.t('Secret {0} is not attached to the load balancer yet', secrets[0]),
+      l10n.t('Secret {0} is not attached to the load balancer yet', name),
       ingress,
     )
   );
