@@ -129,6 +129,8 @@ export interface Stage {
   since?: string;
   /** Localised: object, field and value that show it. */
   evidence: string;
+  /** Localised: the evidence in a few words, for the headline. */
+  brief?: string;
   /** Localised: what is expected next and how long it normally takes. */
   waitsFor?: string;
   /** The object the evidence comes from. */

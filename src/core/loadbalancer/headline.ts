@@ -49,8 +49,8 @@ export function headline(status: Status): Headline {
           tone: 'ok',
           text: l10n.t('Works:'),
           detail: sentence(
-            [by('backends')?.evidence, by('certificate')?.evidence, l10n.t('connection {0}', connection.evidence)]
-              .filter((part) => part !== undefined)
+            [by('backends'), by('certificate'), connection]
+              .flatMap((stage) => stage?.brief ?? stage?.evidence ?? [])
               .join(', '),
           ),
         }

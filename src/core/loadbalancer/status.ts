@@ -278,13 +278,14 @@ function certificateStage(context: StageContext): StageBody {
       ? certificateOfSecret(facts.tlsSecret, release.namespace, host, facts.now)
       : {};
   if (problem) return fail(context, problem.message, problem);
-  if (served !== undefined)
-    return done(
-      notAfter === undefined
-        ? l10n.t('Secret {0}', name)
-        : l10n.t('Secret {0}, valid for {1}', name, formatDuration(Date.parse(notAfter) - facts.now)),
-      ingress,
-    );
+  if (served !== undefined) {
+    if (notAfter === undefined) return done(l10n.t('Secret {0}', name), ingress);
+    const left = formatDuration(Date.parse(notAfter) - facts.now);
+    return {
+      ...done(l10n.t('Secret {0}, valid for {1}', name, left), ingress),
+      brief: l10n.t('certificate valid for {0}', left),
+    };
+  }
   return (
     trouble(context) ??
     underway(
@@ -303,15 +304,18 @@ function managedStage(context: StageContext, object: KubeObject, served: string 
   const failing = domains.find((domain) => domain.status?.startsWith('Failed'));
   if (state === 'Active')
     return served !== undefined && certificateName !== undefined && served.includes(certificateName)
-      ? done(
-          expireTime === undefined
-            ? l10n.t('Google-managed, Active, renews itself')
-            : l10n.t(
-                'Google-managed, Active for {0}, renews itself',
-                formatDuration(Date.parse(expireTime) - context.facts.now),
-              ),
-          object,
-        )
+      ? {
+          ...done(
+            expireTime === undefined
+              ? l10n.t('Google-managed, Active, renews itself')
+              : l10n.t(
+                  'Google-managed, Active, valid for {0}, renews itself',
+                  formatDuration(Date.parse(expireTime) - context.facts.now),
+                ),
+            object,
+          ),
+          brief: l10n.t('certificate renews itself'),
+        }
       : underway(
           context,
           'certificate',
@@ -379,7 +383,8 @@ function backendsStage(context: StageContext): StageBody {
       fix: { kind: 'advice', text: l10n.t('Look at the pods of Service {0}.', service.metadata.name) },
     });
   const refreshed = l10n.t('{0}; Google refreshes this every 10 min', count);
-  if (health === 'HEALTHY') return done(refreshed, ingress);
+  if (health === 'HEALTHY')
+    return { ...done(refreshed, ingress), brief: l10n.t('{0} of {1} backends healthy', ready, pods.length) };
   return underway(
     context,
     'backends',
@@ -442,7 +447,12 @@ function connectionStage(context: StageContext): StageBody {
   const age = l10n.t('tested {0} ago', formatDuration(now - Date.parse(lastProbe.at)));
   if (lastProbe.passed) {
     const total = lastProbe.stages.reduce((sum, stage) => sum + (stage.ms ?? 0), 0);
-    return { state: 'done', evidence: `${formatDuration(total)}, ${age}`, since: lastProbe.at };
+    return {
+      state: 'done',
+      evidence: `${formatDuration(total)}, ${age}`,
+      brief: l10n.t('last test {0}', formatDuration(total)),
+      since: lastProbe.at,
+    };
   }
   const failed = lastProbe.stages.find((stage) => stage.state === 'failed');
   return {
