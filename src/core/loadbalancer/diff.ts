@@ -1,6 +1,7 @@
 import { isMap, isScalar, parseAllDocuments, stringify, visit } from 'yaml';
 import * as l10n from '@vscode/l10n';
 import type { KubeObject, Step } from '../model.ts';
+import { refOf } from './objectRef.ts';
 import type { SetupDeps } from './setup.ts';
 
 /** Two texts in YAML to compare: what is there and what the step would make of it. No private data. */
@@ -26,15 +27,9 @@ export async function stepDiff(
 ): Promise<StepDiff | undefined> {
   const { action } = step;
   if (action.kind === 'apply' || action.kind === 'patchMilvus') {
-    const { apiVersion, kind, metadata } = action.object;
-    const ref = {
-      apiVersion,
-      kind,
-      name: metadata.name,
-      ...(metadata.namespace === undefined ? {} : { namespace: metadata.namespace }),
-    };
+    const { kind, metadata } = action.object;
     const [live, applied] = await Promise.all([
-      deps.cluster.get(ref, signal),
+      deps.cluster.get(refOf(action.object), signal),
       // Forced: the diff is to show what would change; whether it may is asked when it is applied.
       deps.cluster.apply(action.object, { dryRun: true, force: true, ...(signal ? { signal } : {}) }),
     ]);

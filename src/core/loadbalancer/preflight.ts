@@ -1,11 +1,12 @@
 import * as l10n from '@vscode/l10n';
-import type { Finding, Fix, KubeObject, ObjectRef, ObjectSet } from '../model.ts';
+import type { Finding, Fix, KubeObject, ObjectSet } from '../model.ts';
 import type { PlanFacts } from './plan.ts';
 import { names, serviceAnnotations } from '../gke/objects.ts';
 import { ingressesOf } from '../gke/read.ts';
 import { at, items, text } from '../fields.ts';
 import { effectiveConfig } from '../milvus/effectiveConfig.ts';
 import { checkHostName } from '../tls/hostName.ts';
+import { refOf } from './objectRef.ts';
 import { certificateOfSecret } from './secretCertificate.ts';
 
 /**
@@ -80,7 +81,7 @@ function hostNameInUse(objects: ObjectSet, { intent, release }: PlanFacts): Find
     .map((ingress) => ({
       rule: 'host-name-in-use',
       severity: 'warning' as const,
-      object: refTo(ingress),
+      object: refOf(ingress),
       message: l10n.t('Ingress {0} serves {1} too.', ingress.metadata.name, intent.host),
       cause: l10n.t('Each Ingress has a load balancer and an address of its own; DNS can lead to one only.'),
       fix: { kind: 'advice' as const, text: l10n.t('Choose another host name, or delete that Ingress.') },
@@ -173,7 +174,7 @@ function installedOtherwise(objects: ObjectSet, { release }: PlanFacts): Finding
     {
       rule: 'installed-otherwise',
       severity: 'error',
-      object: refTo(release.service),
+      object: refOf(release.service),
       message: l10n.t('{0} was installed neither by Helm nor by the Milvus Operator.', release.name),
       cause: l10n.t('The cut-over changes the configuration of Milvus, and nothing tells where that is kept.'),
       fix: {
@@ -194,7 +195,7 @@ function serviceAnnotationProblems(_objects: ObjectSet, { release }: PlanFacts):
   });
   return serviceAnnotations(release.service, release.port.name, names(release).backendConfig).problems.map(
     (problem) => {
-      const finding = { severity: 'error' as const, object: refTo(release.service) };
+      const finding = { severity: 'error' as const, object: refOf(release.service) };
       const path = `metadata.annotations["${problem.key}"]`;
       switch (problem.kind) {
         case 'alphaAppProtocols':
@@ -298,9 +299,4 @@ function openWithoutAuthorization(objects: ObjectSet, { release }: PlanFacts): F
       },
     },
   ];
-}
-
-function refTo(object: KubeObject): ObjectRef {
-  const { name, namespace } = object.metadata;
-  return { apiVersion: object.apiVersion, kind: object.kind, name, ...(namespace === undefined ? {} : { namespace }) };
 }

@@ -1,5 +1,5 @@
 import * as l10n from '@vscode/l10n';
-import type { Finding, KubeObject, MilvusRelease, ObjectRef, ObjectSet, Stage, StageId, Status } from '../model.ts';
+import type { Finding, KubeObject, MilvusRelease, ObjectSet, Stage, StageId, Status } from '../model.ts';
 import type { Facts } from '../ports.ts';
 import { formatDuration } from '../duration.ts';
 import {
@@ -15,6 +15,7 @@ import {
 } from '../gke/read.ts';
 import { effectiveConfig } from '../milvus/effectiveConfig.ts';
 import { readIntent, readProof } from './intent.ts';
+import { refOf } from './objectRef.ts';
 import { rolloutOf, serverPods } from './rollout.ts';
 import { certificateOfSecret } from './secretCertificate.ts';
 import { ingressTrouble } from './trouble.ts';
@@ -90,12 +91,6 @@ function exposureOf(release: MilvusRelease, ingress: KubeObject | undefined): St
 /** Host of the first rule that names one. */
 export function ingressHost(ingress: KubeObject): string | undefined {
   return ingressBackends(ingress).find((backend) => backend.host !== undefined)?.host;
-}
-
-/** Names an object in evidence and findings. */
-export function refOf(object: KubeObject): ObjectRef {
-  const { name, namespace } = object.metadata;
-  return { apiVersion: object.apiVersion, kind: object.kind, name, ...(namespace === undefined ? {} : { namespace }) };
 }
 
 function pending(evidence: string): StageBody {

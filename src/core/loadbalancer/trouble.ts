@@ -1,6 +1,7 @@
 import * as l10n from '@vscode/l10n';
-import type { Finding, Fix, KubeObject, ObjectRef, ObjectSet } from '../model.ts';
+import type { Finding, Fix, KubeObject, ObjectSet } from '../model.ts';
 import { at, text } from '../fields.ts';
+import { refOf } from './objectRef.ts';
 
 /** How long a Warning must have been repeated before it is more than the controllers' own start-up noise, in milliseconds. */
 const settled = 3 * 60_000;
@@ -113,7 +114,7 @@ export function ingressTrouble(objects: ObjectSet, ingress: KubeObject, now: num
       return {
         rule: 'ingress-event',
         severity: 'error',
-        object: ref(ingress),
+        object: refOf(ingress),
         message: cause.message(match),
         cause: cause.cause(),
         fix: cause.fix(match),
@@ -139,9 +140,4 @@ function firstTime(event: KubeObject, fallback: number): number {
 function milliseconds(time: string | undefined): number | undefined {
   const parsed = time === undefined ? NaN : Date.parse(time);
   return Number.isNaN(parsed) ? undefined : parsed;
-}
-
-function ref(object: KubeObject): ObjectRef {
-  const { name, namespace } = object.metadata;
-  return { apiVersion: object.apiVersion, kind: object.kind, name, ...(namespace === undefined ? {} : { namespace }) };
 }
