@@ -135,3 +135,12 @@ function howToInstall(file: string): string {
     );
   return l10n.t('Install it, or add its folder to the setting {0}.', 'milvusLayer7.path');
 }
+
+/** What a program said last, for a message: the last three lines of its stderr that are not empty. Localised when it said nothing. */
+export function lastLines(stderr: string): string {
+  const lines = stderr
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '');
+  return lines.slice(-3).join(' ') || l10n.t('nothing');
+}

@@ -1,7 +1,7 @@
 import * as l10n from '@vscode/l10n';
 import { at, items, json, text } from '../fields.ts';
 import type { Gcloud, GlobalAddress } from '../ports.ts';
-import { ProcessError } from '../process.ts';
+import { lastLines, ProcessError } from '../process.ts';
 import type { Run, RunResult } from '../process.ts';
 
 /** What gcloud refused. The message is localised and says what to do. */
@@ -131,12 +131,4 @@ function explain(result: RunResult, doing: string, project: string | undefined):
       said,
     );
   return l10n.t('gcloud cannot {0} in {1}. gcloud says: {2}', doing, where, said);
-}
-
-function lastLines(stderr: string): string {
-  const lines = stderr
-    .split('\n')
-    .map((line) => line.trim())
-    .filter((line) => line !== '');
-  return lines.slice(-3).join(' ') || l10n.t('nothing');
 }

@@ -4,7 +4,7 @@ import { parse } from 'yaml';
 import { at, isRecord, items, json, number, text } from '../fields.ts';
 import type { HelmUpgrade } from '../model.ts';
 import type { Helm, HelmRelease } from '../ports.ts';
-import { ProcessError } from '../process.ts';
+import { lastLines, ProcessError } from '../process.ts';
 import type { Run, RunResult } from '../process.ts';
 import { compareVersions } from './releases.ts';
 
@@ -377,14 +377,6 @@ function explain(result: RunResult, doing: string, place: Place): HelmError {
   if (/timed out waiting|context deadline exceeded/.test(all))
     return new HelmError('timeout', l10n.t('Helm could not {0} in time. Helm says: {1}', doing, said));
   return new HelmError('failed', l10n.t('Helm cannot {0}. Helm says: {1}', doing, said));
-}
-
-function lastLines(stderr: string): string {
-  const lines = stderr
-    .split('\n')
-    .map((line) => line.trim())
-    .filter((line) => line !== '');
-  return lines.slice(-3).join(' ') || l10n.t('nothing');
 }
 
 /** Shortest value that is hidden; shorter ones would make messages unreadable and hide nothing. */
